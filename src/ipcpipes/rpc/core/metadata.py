@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Described",
     "SessionMetadata",
-    "announced_to",
     "answer_metadata_of",
-    "frames_of",
     "merged",
-    "send_answer_metadata",
     "take_metadata",
 ]
 
@@ -57,10 +54,54 @@ class SessionMetadata:
     coming: Mapping[str, MetadataValue] | RpcError | None = None
     _hidden: dict[int, Operation]
 
+    # The handshake.
+
+    def announce(self) -> int:
+        """Returns how many bytes this end takes, for its handshake."""
+        self.is_taken = True
+        return MOST_METADATA
+
     def agree(self, theirs: object) -> None:
-        """Takes the limit of the peer's handshake."""
+        """Takes what the handshake of the peer says."""
         if isinstance(theirs, int):
             self.limit = max(min(theirs, MOST_METADATA), 0)
+
+    def answer(self, theirs: object) -> int | msgspec.UnsetType:
+        """Takes what a client says, and returns what the server answers: a client of an earlier
+        revision gets the same octets as before.
+        """
+        self.agree(theirs)
+        return self.announce() if isinstance(theirs, int) else msgspec.UNSET
+
+    # What is sent.
+
+    def frames(
+        self, session: Session, call: int, metadata: bytes, request: bytes
+    ) -> tuple[bytes, ...]:
+        """Returns the frames that begin a call.
+
+        Args:
+            metadata: encoded. It is not sent to a server that knows no metadata.
+
+        Raises:
+            TooLarge: the server takes less metadata.
+        """
+        if not metadata or not self.limit:
+            return (request,)
+        limit = min(self.limit, session.largest_body)
+        if len(metadata) > limit:
+            raise TooLarge(
+                f"the metadata has {len(metadata):,} bytes, and the server takes {limit:,}"
+            )
+        return pack_head(Kind.METADATA, 0, 0, 0, call) + metadata, request
+
+    def send_answer(self, session: Session, call: Call) -> None:
+        """Sends the metadata of an answer, which follows, unless the client takes none."""
+        found = call.answer_metadata
+        if isinstance(found, Metadata) and self.limit and not call.operation.options.maybe:
+            session.emit(Kind.METADATA, call.id, found.encoded)
+
+    # What has come.
 
     def hold(self, session: Session, coming: Mapping[str, MetadataValue] | RpcError) -> None:
         """Keeps the metadata of the next call. Until it begins, no operation is plain: so plain
@@ -69,24 +110,13 @@ class SessionMetadata:
         self.coming = coming
         self._hidden, session.plain_operations = session.plain_operations, {}
 
-    def release(self, session: Session) -> Mapping[str, MetadataValue] | RpcError:
-        """Returns the metadata of the call that begins, or what is wrong with it."""
-        if self.coming is None:
-            return NO_METADATA
+    def release(self, session: Session) -> tuple[Mapping[str, MetadataValue], RpcError | None]:
+        """Returns the metadata of the call that begins, and what is wrong with it."""
         coming, self.coming = self.coming, None
+        if coming is None:
+            return NO_METADATA, None
         session.plain_operations = self._hidden
-        return coming
-
-
-def announced_to(session: Session, theirs: object) -> int | msgspec.UnsetType:
-    """Returns what a server says in its handshake, for what the client has said: only a client
-    that knows metadata is told about it. Records both.
-    """
-    if not isinstance(theirs, int):
-        return msgspec.UNSET
-    session.metadata.agree(theirs)
-    session.metadata.is_taken = True
-    return MOST_METADATA
+        return (NO_METADATA, coming) if isinstance(coming, RpcError) else (coming, None)
 
 
 def take_metadata(session: Session, frame: Frame) -> Happened:
@@ -125,28 +155,6 @@ def take_metadata(session: Session, frame: Frame) -> Happened:
     return Event.NOTHING, None
 
 
-def frames_of(session: Session, call: int, metadata: bytes, frame: bytes) -> tuple[bytes, ...]:
-    """Returns the frames that begin or answer a call.
-
-    Args:
-        metadata: encoded; none is sent to a peer that does not know metadata.
-        frame: the REQUEST.
-
-    Raises:
-        TooLarge: the peer takes less metadata.
-    """
-    limit = session.metadata.limit
-    if not metadata or not limit:
-        return (frame,)
-    limit = min(limit, session.largest_body)
-    if len(metadata) > limit:
-        raise TooLarge(
-            f"the metadata has {len(metadata):,} bytes, and the {session.peer.name.lower()} takes "
-            f"{limit:,}"
-        )
-    return pack_head(Kind.METADATA, 0, 0, 0, call) + metadata, frame
-
-
 def answer_metadata_of(call: Call) -> Metadata:
     """Returns the metadata that will be sent with the answer of a call at the server."""
     found = call.answer_metadata
@@ -156,13 +164,6 @@ def answer_metadata_of(call: Call) -> Metadata:
         found = vars(call).setdefault("answer_metadata", Metadata(limit=limit))
         assert isinstance(found, Metadata)
     return found
-
-
-def send_answer_metadata(session: Session, call: Call) -> None:
-    """Sends the metadata of an answer, which follows; unless the client takes none."""
-    found = call.answer_metadata
-    if isinstance(found, Metadata) and found and session.metadata.limit:
-        session.emit(Kind.METADATA, call.id, found.encoded)
 
 
 def merged(before: Metadata, more: Mapping[str, MetadataValue] | None) -> Metadata:

@@ -40,17 +40,10 @@ from ..wire.format import (
     encode,
     pack_head,
 )
-from ..wire.metadata import MOST_METADATA, NO_METADATA
 from .binding import refusal_of
 from .call import Call
 from .events import Event, Happened, SessionOwner
-from .metadata import (
-    SessionMetadata,
-    announced_to,
-    frames_of,
-    send_answer_metadata,
-    take_metadata,
-)
+from .metadata import SessionMetadata, take_metadata
 from .outbox import Outbox
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 
@@ -113,9 +106,8 @@ class Session(Outbox):
             self.limits.max_frame,
             self.limits.first_credit,
             definition.name,
-            MOST_METADATA,
+            self.metadata.announce(),
         )
-        self.metadata.is_taken = True
         self._advance(self.party, Kind.BIND)
         self.emit(Kind.BIND, 0, encode_body(body))
 
@@ -229,7 +221,7 @@ class Session(Outbox):
         Raises:
             TooLarge: the server takes less metadata.
         """
-        frames = frames_of(self, call.id, metadata, frame) if metadata else (frame,)
+        frames = self.metadata.frames(self, call.id, metadata, frame)
         size = self.output_size + sum(map(len, frames))
         # From here on nothing is called, so no signal handler can run.
         if call.state is not _DONE:
@@ -359,7 +351,7 @@ class Session(Outbox):
                     self.limits.first_credit,
                     self.limits.calls,
                     [(one.name, one.signature_of_pipes) for one in self._by_number],
-                    announced_to(self, wanted.metadata),
+                    self.metadata.answer(wanted.metadata),
                 )
             ),
         )
@@ -415,11 +407,10 @@ class Session(Outbox):
         if frame.call != self.last_call + 1:
             raise ProtocolError(f"call {frame.call} follows call {self.last_call}")
         self.last_call = frame.call
-        metadata = self.metadata.release(self)
+        metadata, error = self.metadata.release(self)
         if self.state is ConnectionState.DRAINING:
             return _NOTHING  # the SHUTDOWN tells the client that the call was not begun
         maybe = bool(frame.flags & MAYBE)
-        error: RpcError | None = None
         if frame.number >= len(self._by_number):
             error = ProcnumOutOfRange(f"the server has no operation of number {frame.number}")
         elif maybe and self.maybes >= self.limits.calls:
@@ -430,16 +421,13 @@ class Session(Outbox):
             error = ProtocolError(
                 "the client and the server differ about maybe=True for this operation"
             )
-        elif isinstance(metadata, RpcError):
-            error = metadata
         if error is not None:
             if not maybe:
                 self.emit_fault(frame.call, error)
             return _NOTHING
         call = Call(self, frame.call, self._by_number[frame.number])
         call.body = frame.body
-        if metadata is not NO_METADATA:
-            assert not isinstance(metadata, RpcError)
+        if metadata:
             call.metadata = metadata
         if frame.flags & TIMED:
             call.milliseconds = frame.amount
@@ -466,8 +454,8 @@ class Session(Outbox):
         """
         del self.calls[call.id]
         self.maybes -= call.operation.options.maybe
-        if call.answer_metadata is not NO_METADATA and not call.operation.options.maybe:
-            send_answer_metadata(self, call)
+        if call.answer_metadata:
+            self.metadata.send_answer(self, call)
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""
