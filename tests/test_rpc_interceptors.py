@@ -494,6 +494,56 @@ async def test_a_call_whose_argument_cannot_be_sent_is_repeated(driver: Driver) 
         assert await store.put("k", object()) == "k=5"
 
 
+async def test_what_is_known_belongs_to_the_last_attempt(driver: Driver) -> None:
+    async def of_client(call: Any, proceed: Any) -> Any:
+        with pytest.raises(rpc.Fault):
+            await proceed(call)
+        assert (call.has_begun, dict(call.answer_metadata)) == (True, {"a": 1})
+        call.arguments["key"] = object()
+        with pytest.raises(TypeError):
+            await proceed(call)
+        assert (call.has_begun, dict(call.answer_metadata)) == (False, {})
+        return 5
+
+    async def of_server(call: Any, proceed: Any) -> Any:
+        call.answer_metadata["a"] = 1
+        return await proceed(call)
+
+    async with storing(driver, client=[of_client], server=[of_server]) as (store, manager):
+        manager.failures = [OSError("busy")]
+        assert await store.get("k") == 5
+
+
+async def test_an_attempt_that_waits_for_its_turn_is_not_repeated(driver: Driver) -> None:
+    if driver.serves_in_threads:
+        pytest.skip("an interceptor without an event loop does one thing at a time")
+    may_proceed: list[bool] = []
+    began, go_on = trio.Event(), trio.Event()
+
+    async def plain(_: Any) -> None:
+        began.set()
+        await go_on.wait()
+
+    async def of_client(call: Any, proceed: Any) -> Any:
+        if call.arguments["value"] == "first":
+            return await proceed(call)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proceed, call)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            may_proceed.extend((call.has_begun, call.may_proceed))
+            go_on.set()
+        return None
+
+    async with driver.calling(
+        client={"interceptors": [of_client]}, server={"max_calls": 1}, plain=plain
+    ) as acc:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acc.plain, "first")
+            await began.wait()
+            await acc.plain("second")
+    assert may_proceed == [False, False]
+
+
 async def test_at_the_server_an_interceptor_proceeds_once(driver: Driver) -> None:
     async def insist(call: Any, proceed: Any) -> Any:
         await proceed(call)

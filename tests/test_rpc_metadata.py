@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
+import trio
 
+import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.wire.format import Kind
+from ipcpipes.rpc.wire.format import BindAck, Kind, decode, encode
+from ipcpipes.testing import unique_endpoint
 
 from .rpc_drivers import Driver
-from .rpc_over_links import call_failed, invalid_handle
+from .rpc_over_links import SECONDS, bad_stub_data, call_failed, invalid_handle
 from .rpc_over_managers import Calls, drained, given_back
 
 TOKEN = {"token": "s3cret", "attempt": 2}
@@ -235,3 +240,32 @@ async def test_a_client_that_knows_no_metadata_gets_none(driver: Driver) -> None
         assert b"metadata" not in bytes(answer.body)
         await raw.request(1, "plain", {"a": 1})
         assert (await raw.receive()).kind is Kind.RESPONSE
+
+
+async def test_invalid_metadata_of_an_answer_ends_a_waiting_call(driver: Driver) -> None:
+    async def answer_wrongly(listener: Any) -> None:
+        operations = [(name, "") for name in Calls._rpc_definition.operations]
+        offer = BindAck(1, (1, 2), 2**20, 2**20, 5, operations, 8192)
+        async with await listener.accept() as stream:
+            channel = ipcpipes.MessageChannel(stream)
+            await channel.receive()
+            await channel.send(encode(Kind.BIND_ACK, 0, msgspec.msgpack.encode(offer)))
+            with suppress(trio.EndOfChannel):
+                while True:  # no answer ever comes
+                    request = decode(await channel.receive())
+                    if request.kind is Kind.REQUEST:
+                        await channel.send(encode(Kind.METADATA, request.call, b"\x90"))
+
+    with trio.fail_after(SECONDS):
+        async with await ipcpipes.listen(unique_endpoint()) as listener:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(answer_wrongly, listener)
+                async with driver.connect(Calls, listener.endpoint) as acc:
+                    with bad_stub_data():
+                        await acc.plain(1)
+                    with bad_stub_data():
+                        await acc.plain.with_options(metadata={"a": 1})(1)
+                    async with acc.plain.begin(1) as call:
+                        with bad_stub_data():
+                            await call.complete()
+                nursery.cancel_scope.cancel()

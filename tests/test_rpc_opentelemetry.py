@@ -71,6 +71,15 @@ class Recorded:
         return found
 
 
+async def look_around(call: Any, proceed: Any) -> Any:
+    """An interceptor: the ones inside it leave no context behind."""
+    before = context.get_current()
+    try:
+        return await proceed(call)
+    finally:
+        assert context.get_current() == before
+
+
 @asynccontextmanager
 async def traced(
     driver: Driver, *, at_client: bool = True, **scripts: Any
@@ -83,7 +92,12 @@ async def traced(
         "server_address": "svc",
     }
     client, server = (
-        {"interceptors": [getattr(ours, f"{prefix}{end}_interceptor")(**options)]}
+        {
+            "interceptors": [
+                *driver.interceptors(look_around),
+                getattr(ours, f"{prefix}{end}_interceptor")(**options),
+            ]
+        }
         for end in ("client", "server")
     )
     async with driver.calling(client=client if at_client else {}, server=server, **scripts) as acc:
