@@ -19,6 +19,7 @@ from ipcpipes.rpc import blocking
 from ipcpipes.rpc._trio.transport import joined
 from ipcpipes.rpc.definition.operations import Operation
 from ipcpipes.rpc.wire.format import Bind, Kind, encode
+from ipcpipes.rpc.wire.metadata import MOST_METADATA
 from ipcpipes.rpc.wire.ndr import ChunkWriter
 from ipcpipes.testing import unique_endpoint
 
@@ -31,13 +32,19 @@ MIB = 2**20
 
 # The limit in docs/security.md, "The defaults, and why". The arguments are bytes here, and are in
 # memory twice: encoded and as objects. No operation has more than two pipes.
-BOUND = CALLS * (2 * LARGEST + 2 * CREDIT * 5 // 4) + 24 * MIB
+BOUND = CALLS * (2 * LARGEST + 2 * CREDIT * 5 // 4 + 20 * MOST_METADATA) + 24 * MIB
 # How much may be left after the connection has ended.
 LEFT = 8 * MIB
 # The time of one attack; a connection that breaks the protocol, or is blocked, ends sooner.
 ROUND = 5.0  # seconds
 
 _DEFINITION = Held._rpc_definition
+# As many short keys as fit: they need the most memory.
+_LETTERS = [*map(chr, range(ord("a"), ord("z") + 1)), *map(str, range(10))]
+_METADATA = msgspec.msgpack.encode(
+    {a + b + c: 1 for a in _LETTERS[:5] for b in _LETTERS for c in _LETTERS[:9]}
+)
+assert len(_METADATA) <= MOST_METADATA
 _NUMBERS = {name: number for number, name in enumerate(_DEFINITION.operations)}
 _OPERATIONS = [name for name in _NUMBERS if name != "add"]
 _SIZES = (1, 7, 300, 2_048, 2_100, 5_000, 60_000, 65_000, 150_000, 262_000)
@@ -177,7 +184,9 @@ class _Hostile:
         Raises:
             Exception: the server has ended the connection, or does not read any more.
         """
-        body = Bind(1, str(_DEFINITION.uuid), _DEFINITION.version, 2**24, 2**24)
+        body = Bind(
+            1, str(_DEFINITION.uuid), _DEFINITION.version, 2**24, 2**24, metadata=MOST_METADATA
+        )
         self._send(encode(Kind.BIND, 0, msgspec.msgpack.encode(body)))
         if self._reads:
             threading.Thread(target=self._read, daemon=True).start()
@@ -209,7 +218,10 @@ class _Hostile:
         values = [bytes(self._draw.choice(self._sizes) % 250_000) for _ in operation.types]
         self._last += 1
         body = msgspec.msgpack.encode(values)
-        self._send(encode(Kind.REQUEST, self._last, body, number=_NUMBERS[name]))
+        frames = [encode(Kind.REQUEST, self._last, body, number=_NUMBERS[name])]
+        if self._draw.random() < 0.5:
+            frames.insert(0, encode(Kind.METADATA, self._last, _METADATA))
+        self._send(*frames)
         self._live[self._last] = _Live(operation)
 
     def _end(self) -> None:

@@ -23,6 +23,7 @@ from ipcpipes.rpc.wire.format import (
     Reason,
     encode,
 )
+from ipcpipes.rpc.wire.metadata import MOST_METADATA
 from ipcpipes.rpc.wire.ndr import ChunkWriter
 from tests.rpc_over_managers import Calls
 
@@ -34,18 +35,19 @@ _OPERATIONS = tuple(DEFINITION.operations.values())
 _KINDS: dict[Party, Sequence[Kind]] = {
     Party.CLIENT: (
         *(Kind.REQUEST, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.CREDIT, Kind.CREDIT),
-        *(Kind.CANCEL, Kind.ORPHANED, Kind.PING, Kind.PONG),
+        *(Kind.CANCEL, Kind.ORPHANED, Kind.PING, Kind.PONG, Kind.METADATA),
     ),
     Party.SERVER: (
         *(Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.CREDIT, Kind.CREDIT),
         *(Kind.RESPONSE, Kind.RESPONSE, Kind.FAULT, Kind.PING, Kind.PONG, Kind.PIPE, Kind.CREDIT),
-        *(Kind.RESPONSE, Kind.PIPE, Kind.CREDIT, Kind.SHUTDOWN),
+        *(Kind.RESPONSE, Kind.PIPE, Kind.CREDIT, Kind.SHUTDOWN, Kind.METADATA),
     ),
 }
 _COUNTS = (1, 2, 3, 4, 100, 3000, 20_000)
 _AMOUNTS = (LEAST_CREDIT, 1, 0, 2**32 - 1)
 _NUMBERS = (LEAST_CREDIT, LEAST_FRAME, 0, 1, -1, 5, 2**32, 2**63)
 _TEXTS = ("", "text", "x" * 300, "\u20ac" * 9000)
+_KEYS = ("a", "trace", "A", "", "k" * 65)
 _CODES = (1726, 1717, 1818, 1820, 1, 0, -1, 2**40)
 _REASONS = (0, 0, 0, 1717, 1728, -1)
 
@@ -89,7 +91,13 @@ class Peer:
             message = self._twisted(kind, 0, b"", {}, drawing, twist)
         elif kind is Kind.SHUTDOWN:
             message = self._twisted(kind, 0, self._body(kind, drawing), {}, drawing, twist)
-        elif call is None:
+        elif kind is Kind.METADATA and self._party is Party.CLIENT:
+            body = self._body(kind, drawing)
+            if self._session.metadata.coming is None:
+                message = self._twisted(kind, self._last_call + 1, body, {}, drawing, twist)
+            else:
+                message = self._request(drawing, twist)
+        elif call is None or (kind is Kind.METADATA and call.answer_metadata):
             message = encode(Kind.PING)
         elif kind is Kind.RESPONSE and not self._may_answer(call):
             message = self._of_pipe(Kind.PIPE, call, drawing, twist)
@@ -156,6 +164,8 @@ class Peer:
         elif kind is Kind.BIND_ACK:
             operations = [(text, text), ("into", "in int32"), ("out", "")]
             value = BindAck(code, (code, 0), number, LEAST_CREDIT, number, operations)
+        elif kind is Kind.METADATA:
+            value = {drawing.one_of(_KEYS): drawing.one_of((text, number, b"x", 0.5, None, [code]))}
         elif kind in (Kind.BIND_NAK, Kind.SHUTDOWN):
             value = Reason(drawing.one_of(_REASONS), text, number)
         elif kind is Kind.FAULT:
@@ -199,12 +209,14 @@ _GOOD = {
         Bind(
             *(VERSION, str(DEFINITION.uuid), DEFINITION.version),
             *(LEAST_FRAME, LEAST_CREDIT, DEFINITION.name),
+            metadata=MOST_METADATA,
         )
     ),
     Kind.BIND_ACK: msgspec.msgpack.encode(
         BindAck(
             *(VERSION, DEFINITION.version, LEAST_FRAME, LEAST_CREDIT, 5),
             [(one.name, one.signature_of_pipes) for one in _OPERATIONS],
+            MOST_METADATA,
         )
     ),
 }

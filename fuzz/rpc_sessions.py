@@ -8,7 +8,7 @@ from random import Random
 
 from ipcpipes.rpc.core.session import Session
 from ipcpipes.rpc.core.state import Party
-from ipcpipes.rpc.errors import CommFailure, RpcError
+from ipcpipes.rpc.errors import CommFailure, RpcError, TooLarge
 from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Limits
 
 from .drawing import Drawing
@@ -51,10 +51,12 @@ def _begin(end: End, drawing: Drawing) -> None:
     """Begins a call of a client, if the session allows it."""
     session = end.session
     operation = drawing.one_of(tuple(DEFINITION.operations.values()))
-    with suppress(RpcError):  # the server does not have this operation, or shuts down
+    # The server does not have this operation, or shuts down, or takes less metadata.
+    with suppress(RpcError, TooLarge):
         session.require_open()
         if session.has_room:
-            call = session.request(operation, b"\x90", drawing.one_of((None, 1000)))
+            milliseconds, metadata = drawing.one_of(((None, b""), (1000, b"\x81\xa1a\x01")))
+            call = session.request(operation, b"\x90", milliseconds, metadata)
             if not operation.options.maybe:
                 end.calls.append(call)
     end.check()

@@ -91,6 +91,10 @@ class Driver(ABC):
     ) -> AbstractAsyncContextManager[Any]: ...
 
     @abstractmethod
+    def interceptors(self, *given: Any) -> list[Any]:
+        """Async functions as interceptors; they wait only for ``proceed``."""
+
+    @abstractmethod
     async def no_calls_left(self, acc: Any) -> None:
         """Waits until no call of a working connection is open."""
 
@@ -176,6 +180,9 @@ class TrioDriver(Driver):
     ) -> AbstractAsyncContextManager[Any]:
         return rpc.connect(interface, endpoint, **options)
 
+    def interceptors(self, *given: Any) -> list[Any]:
+        return [*given]
+
     async def no_calls_left(self, acc: Any) -> None:
         await no_calls_left(acc)
 
@@ -225,6 +232,9 @@ class BlockingDriver(Driver):
     ) -> AbstractAsyncContextManager[Any]:
         return _client_in_threads(blocking.connect(interface, endpoint, **options))
 
+    def interceptors(self, *given: Any) -> list[Any]:
+        return [*map(_interceptor_in_threads, given)]
+
     async def no_calls_left(self, acc: Any) -> None:
         session = acc.blocking._link.session
         with trio.fail_after(SECONDS):
@@ -267,6 +277,16 @@ ScriptedInThreads: Any = type(
     (Scripted,),
     {name: _blocking(getattr(Scripted, name)) for name in Calls._rpc_definition.operations},
 )
+
+
+def _interceptor_in_threads(interceptor: Callable[..., Any]) -> Callable[..., Any]:
+    def intercept(call: Any, proceed: Callable[[Any], Any]) -> Any:
+        async def go_on(call: Any) -> Any:
+            return proceed(call)
+
+        return run_here(interceptor(call, go_on))
+
+    return intercept
 
 
 def with_trio_face(value: Any) -> Any:
@@ -384,6 +404,10 @@ class Handle:
     @property
     def streams(self) -> dict[str, Any]:
         return {name: Stream(stream) for name, stream in self.blocking.streams.items()}
+
+    @property
+    def answer_metadata(self) -> Any:
+        return self.blocking.answer_metadata
 
     async def complete(self) -> Any:
         return await in_thread(self.blocking.complete)

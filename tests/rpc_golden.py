@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ipcpipes import rpc
+from ipcpipes.rpc.core.metadata import answer_metadata_of
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.core.stream_call import StreamCall
 from ipcpipes.rpc.wire.format import Kind, Limits
@@ -31,7 +32,8 @@ def golden_conversation() -> list[tuple[Party, bytes]]:
     pair = Pair(
         Golden, client=Limits(credit=2**20), server=Limits(max_frame=2**20, credit=2**18, calls=3)
     )
-    call, served = pair.begin("add", 2, 3)
+    call, served = pair.begin("add", 2, 3, metadata={"trace": b"\x01", "attempt": 2})
+    answer_metadata_of(served)["cached"] = True
     pair.finish(served, 5)
     call, served = pair.begin("copy", milliseconds=2500)
     push(call, "into", [1, -2])
@@ -61,23 +63,36 @@ GOLDEN: list[tuple[Party, Kind, str]] = [
         C,
         Kind.BIND,
         """0100000000000000 0000000000000000
-        86a870726f746f636f6c01a475756964d92430303131323233332d343435352d363637372d383839
+        87a870726f746f636f6c01a475756964d92430303131323233332d343435352d363637372d383839
         392d616162626363646465656666a776657273696f6e920102a96d61785f6672616d65ce01000000
-        a6637265646974ce00100000a46e616d65a6476f6c64656e""",
+        a6637265646974ce00100000a46e616d65a6476f6c64656ea86d65746164617461cd2000""",
     ),
     (
         S,
         Kind.BIND_ACK,
         """0200000000000000 0000000000000000
-        86a870726f746f636f6c01a776657273696f6e920102a96d61785f6672616d65ce00100000a66372
+        87a870726f746f636f6c01a776657273696f6e920102a96d61785f6672616d65ce00100000a66372
         65646974ce00040000a563616c6c7303aa6f7065726174696f6e739292a3616464a092a4636f7079
-        be696e20696e7431362c206f757420627974652072616e676528302c203929""",
+        be696e20696e7431362c206f757420627974652072616e676528302c203929a86d65746164617461
+        cd2000""",
+    ),
+    (
+        C,
+        Kind.METADATA,
+        """0f00000000000000 0100000000000000
+        82a57472616365c40101a7617474656d707402""",
     ),
     (
         C,
         Kind.REQUEST,
         """0400000000000000 0100000000000000
         920203""",
+    ),
+    (
+        S,
+        Kind.METADATA,
+        """0f00000000000000 0100000000000000
+        81a6636163686564c3""",
     ),
     (
         S,
@@ -193,7 +208,16 @@ GOLDEN_STREAMS: list[tuple[Party, Kind, str]] = [
     (C, Kind.REQUEST, "04000000000000000100000000000000 90"),
     (C, Kind.STREAM, "0e000000000000000100000000000000 91 a26869"),
     (S, Kind.STREAM, "0e000100000000000100000000000000 91 a2686f"),
-    (C, Kind.STOP, "0f000100000000000100000000000000"),
+    (C, Kind.STOP, "10000100000000000100000000000000"),
     (C, Kind.STREAM, "0e010000000000000100000000000000"),
     (S, Kind.RESPONSE, "05000000000000000100000000000000 01"),
 ]
+# The handshake of a peer that knows no metadata (up to revision 1.2).
+OLD_BIND = """0100000000000000 0000000000000000
+    86a870726f746f636f6c01a475756964d92430303131323233332d343435352d363637372d383839
+    392d616162626363646465656666a776657273696f6e920102a96d61785f6672616d65ce01000000
+    a6637265646974ce00100000a46e616d65a6476f6c64656e"""
+OLD_BIND_ACK = """0200000000000000 0000000000000000
+    86a870726f746f636f6c01a776657273696f6e920102a96d61785f6672616d65ce00100000a66372
+    65646974ce00040000a563616c6c7303aa6f7065726174696f6e739292a3616464a092a4636f7079
+    be696e20696e7431362c206f757420627974652072616e676528302c203929"""

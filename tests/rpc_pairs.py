@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.definition.operations import Definition
 from ipcpipes.rpc.wire.chunks import bytes_of, chunk_of
 from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Limits
+from ipcpipes.rpc.wire.metadata import NO_METADATA, Metadata, MetadataValue
 from ipcpipes.rpc.wire.ndr import LARGEST_COUNT
 
 # The smallest limits that are allowed, so that tests reach them.
@@ -83,15 +84,23 @@ class Pair:
                 return events
             events += happened
 
-    def request(self, name: str, *values: Any, milliseconds: int | None = None) -> Call:
+    def request(
+        self,
+        name: str,
+        *values: Any,
+        milliseconds: int | None = None,
+        metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    ) -> Call:
         """Begins a call; the request is still on its way."""
         assert self.client.definition is not None
         operation = self.client.definition.operations[name]
-        return self.client.request(operation, encode_arguments(operation, values), milliseconds)
+        return self.client.request(
+            operation, encode_arguments(operation, values), milliseconds, Metadata(metadata).encoded
+        )
 
-    def begin(self, name: str, *values: Any, milliseconds: int | None = None) -> tuple[Call, Call]:
+    def begin(self, name: str, *values: Any, **options: Any) -> tuple[Call, Call]:
         """Begins a call: (the call at the client, the call at the server)."""
-        call = self.request(name, *values, milliseconds=milliseconds)
+        call = self.request(name, *values, **options)
         self.pump()
         return call, self.server.calls[call.id]
 

@@ -61,6 +61,7 @@ ROOMS = [
     "rpc._trio",
     "rpc",
     "rpc.blocking",
+    "rpc.opentelemetry",
     "testing",
     "_cli",
     "__init__",

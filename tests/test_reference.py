@@ -21,6 +21,7 @@ MODULES = (
     "ipcpipes.blocking.abc",
     "ipcpipes.rpc",
     "ipcpipes.rpc.blocking",
+    "ipcpipes.rpc.opentelemetry",
     "ipcpipes.testing",
 )
 

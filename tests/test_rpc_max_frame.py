@@ -136,7 +136,8 @@ class SocketStream:
 @pytest.mark.parametrize("narrow", ["client", "server"])
 def test_foreign_blocking_streams_keep_the_limits(narrow: str) -> None:
     ours, theirs = socket.socketpair()
-    little, much = {"max_frame": LEAST_FRAME}, {"max_frame": 3 * MIB}
+    little: dict[str, Any] = {"max_frame": LEAST_FRAME}
+    much: dict[str, Any] = {"max_frame": 3 * MIB}
     of_server, of_client = (much, little) if narrow == "client" else (little, much)
     server = Worker(blocking.serve_connection, OctetsManager(), SocketStream(theirs), **of_server)
     with blocking.bind(Octets, SocketStream(ours), **of_client) as acc:

@@ -405,6 +405,6 @@ def test_the_frames_are_of_the_kinds_that_are_documented(pair: Pair) -> None:
     call.leave_stream(ANSWERS)
     before = len(pair.sent)
     pair.gather(C)
-    assert sorted(kinds(frame for _, frame in pair.sent[before:])) == [14, 15]
+    assert sorted(kinds(frame for _, frame in pair.sent[before:])) == [14, 16]
     assert CallState.OPEN is call.state
     assert LEAST_FRAME > BATCH

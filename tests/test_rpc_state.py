@@ -33,6 +33,7 @@ OF_CALLS = {
     Kind.ORPHANED,
     Kind.STREAM,
     Kind.STOP,
+    Kind.METADATA,
 }
 CLIENTS = {Kind.BIND, Kind.REQUEST, Kind.CANCEL, Kind.ORPHANED}
 SERVERS = {Kind.BIND_ACK, Kind.BIND_NAK, Kind.RESPONSE, Kind.FAULT, Kind.SHUTDOWN}

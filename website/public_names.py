@@ -27,6 +27,7 @@ PUBLIC_MODULES = (
     "ipcpipes.abc",
     "ipcpipes.blocking",
     "ipcpipes.rpc.blocking",
+    "ipcpipes.rpc.opentelemetry",
     "ipcpipes.blocking.abc",
 )
 

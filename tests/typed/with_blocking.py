@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipcpipes import blocking as connections, rpc
 from ipcpipes.rpc import blocking
@@ -208,3 +208,30 @@ def bind(manager: Manager) -> None:
     with connections.listen("thumbs") as listener:
         blocking.serve(manager, listener)
     Incomplete()  # error
+
+
+def note(call: rpc.ClientCall, proceed: Callable[[rpc.ClientCall], Any]) -> Any:
+    call.metadata["token"] = "t"
+    call.metadata["token"] = None  # error
+    call.peer = None  # error
+    return proceed(call)
+
+
+def check(call: rpc.ServerCall, proceed: Callable[[rpc.ServerCall], Any]) -> Any:
+    assert_type(call.operation, str)
+    call.metadata["token"] = "t"  # error
+    call.answer_metadata["count"] = 1
+    return proceed(call)
+
+
+def intercept(manager: Manager) -> None:
+    with blocking.connect(Thumbs, "thumbs", interceptors=[note], metadata={"a": 1}) as thumbs:
+        assert_type(thumbs, Thumbs)
+        make = blocking.operation_of(thumbs.make).with_options(metadata={"b": b"x", "c": 0.5})
+        assert_type(make("cat"), bytes)
+    with blocking.connect(Thumbs, "thumbs", interceptors=[check]):  # error
+        pass
+    with blocking.connect(Thumbs, "thumbs", metadata={"a": None}):  # error
+        pass
+    blocking.serve(manager, "thumbs", interceptors=[check])
+    blocking.serve(manager, "thumbs", interceptors=[note])  # error

@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipcpipes import rpc
 
@@ -211,3 +211,30 @@ async def bind(manager: Manager) -> None:
         pass
     await rpc.serve(manager, "thumbs")
     Incomplete()  # error
+
+
+async def note(call: rpc.ClientCall, proceed: Callable[[rpc.ClientCall], Awaitable[Any]]) -> Any:
+    call.metadata["token"] = "t"
+    call.metadata["token"] = None  # error
+    call.peer = None  # error
+    return await proceed(call)
+
+
+async def check(call: rpc.ServerCall, proceed: Callable[[rpc.ServerCall], Awaitable[Any]]) -> Any:
+    assert_type(call.operation, str)
+    call.metadata["token"] = "t"  # error
+    call.answer_metadata["count"] = 1
+    return await proceed(call)
+
+
+async def intercept(manager: Manager) -> None:
+    async with rpc.connect(Thumbs, "thumbs", interceptors=[note], metadata={"a": 1}) as thumbs:
+        assert_type(thumbs, Thumbs)
+        make = rpc.operation_of(thumbs.make).with_options(metadata={"b": b"x", "c": 0.5})
+        assert_type(await make("cat"), bytes)
+    async with rpc.connect(Thumbs, "thumbs", interceptors=[check]):  # error
+        pass
+    async with rpc.connect(Thumbs, "thumbs", metadata={"a": None}):  # error
+        pass
+    await rpc.serve(manager, "thumbs", interceptors=[check])
+    await rpc.serve(manager, "thumbs", interceptors=[note])  # error

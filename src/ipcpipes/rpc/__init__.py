@@ -31,6 +31,7 @@ from ._trio.typed import (
 from .core.current import CurrentCall, current_call
 from .core.events import CallEvent
 from .core.feeding import PipeControl
+from .core.intercepting import ClientCall, ServerCall
 from .definition.elements import (
     Length,
     Structure,
@@ -56,6 +57,7 @@ __all__ = [
     "CallHandle",
     "Chunk",
     "Client",
+    "ClientCall",
     "ClientOperation",
     "CurrentCall",
     "InOutPipe",
@@ -70,6 +72,7 @@ __all__ = [
     "PipeName",
     "Range",
     "ResultIterator",
+    "ServerCall",
     "Structure",
     "bind",
     "boolean",

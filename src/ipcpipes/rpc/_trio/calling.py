@@ -28,12 +28,14 @@ async def begin_call(
     operation: Operation,
     values: Sequence[Any],
     notify: Notify | None,
+    metadata: bytes,
     deadline: float | None = None,
 ) -> ClientCallDriver:
     """Sends the request when the server accepts another call. This is a checkpoint only if it
     fails, or if the call has no answer.
 
     Args:
+        metadata: of the call, encoded.
         deadline: of the call, on the clock of trio; ``None`` for that of the current scope.
 
     Raises:
@@ -65,7 +67,7 @@ async def begin_call(
             deadline = trio.current_effective_deadline()
         if deadline != math.inf:
             milliseconds = milliseconds_of(deadline - trio.current_time())
-        call = session.request(operation, octets, milliseconds)
+        call = session.request(operation, octets, milliseconds, metadata)
         if is_maybe and has_place:
             link.wake_caller()  # the call is over at once
     except BaseException as error:

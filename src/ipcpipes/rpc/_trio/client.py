@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -25,15 +25,18 @@ from ..core.client import (
     definition_of,
 )
 from ..core.feeding import require_all_flows
+from ..core.intercepting import ClientCall, chained
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
 from ..errors import CallCancelled, CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
+from ..wire.metadata import NO_METADATA, MetadataValue
 from .calling import ClientCallDriver, begin_call
 from .client_link import ClientLink
 from .feeding import run_flows
 from .handle import CallHandle
+from .intercepting import ClientInterceptor
 from .iterating import IteratedOperation
 from .link import check_keep_alive
 from .transport import FrameTransport, Transport
@@ -114,7 +117,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         operation, link = self._operation, self._link
         driver = None
         result: R
-        if operation.is_plain and self._notify is None:
+        if self._is_lean:
             answer = await link.ask(operation, values)
             if isinstance(answer, Call):
                 driver = ClientCallDriver(link, answer, None)
@@ -122,7 +125,8 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 result = decode_result(operation, answer)
                 return result
         if driver is None:
-            driver = await begin_call(link, operation, values, self._notify)
+            driver = await begin_call(link, operation, values, self._notify, self._metadata.encoded)
+            self._note_begun(driver.call)
             if operation.options.maybe:
                 return cast("R", None)
         try:
@@ -156,6 +160,28 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         return CallHandle(*self._beginning(arguments, named))
 
 
+class InterceptedOperation(ClientOperation[P, R]):
+    """An operation of a client that has interceptors."""
+
+    async def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        call: ClientCall | None = None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            call = self._intercepted(arguments, named)
+            result: R = await chained(self._interceptors, self._proceed)(call)
+        finally:
+            if call is None or not call.has_begun:
+                # The interceptors may not have waited.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        return result
+
+    async def _proceed(self, call: ClientCall) -> R:
+        attempt: Any = ClientOperation.__call__
+        with call._attempting():
+            result: R = await attempt(self._attempt(call), **call.arguments)
+        return result
+
+
 class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[InterfaceT]):
     """A client, which calls the server's implementation of an interface.
 
@@ -166,6 +192,7 @@ class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[Interfac
 
     _operation_class = ClientOperation
     _iterated_operation_class = IteratedOperation
+    _intercepted_class = InterceptedOperation
 
 
 @asynccontextmanager
@@ -182,6 +209,8 @@ async def connect(
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> AsyncIterator[InterfaceT]:
     """Connects to the server of an interface: ``async with rpc.connect(Accumulator, "svc") as
     acc:``.
@@ -210,6 +239,11 @@ async def connect(
             but not when it hangs.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
+        interceptors: ``async`` functions ``(call, proceed)`` around each call, the first is the
+            outermost. ``call`` is a :class:`ClientCall`, and ``await proceed(call)`` returns the
+            result. They do not see calls that are begun by hand.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
@@ -219,11 +253,19 @@ async def connect(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
+        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds, or the metadata cannot be
+            sent.
         And everything that :func:`ipcpipes.connect` raises.
     """
     try:
-        options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+        options = ClientOptions(
+            definition_of(interface),
+            max_frame,
+            credit,
+            bind_timeout,
+            metadata=metadata,
+            interceptors=interceptors,
+        )
         check_keep_alive(keep_alive)
     except Exception:
         del authkey
@@ -252,6 +294,8 @@ async def bind(
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> AsyncIterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -270,6 +314,11 @@ async def bind(
             but not when it hangs.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
+        interceptors: ``async`` functions ``(call, proceed)`` around each call, the first is the
+            outermost. ``call`` is a :class:`ClientCall`, and ``await proceed(call)`` returns the
+            result. They do not see calls that are begun by hand.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
@@ -279,11 +328,18 @@ async def bind(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError: ``transport`` is neither a stream nor a channel.
-        ValueError: a limit is out of range.
+        TypeError: ``transport`` is neither a stream nor a channel, or the metadata cannot be sent.
+        ValueError: a limit is out of range, or the metadata cannot be sent.
     """
     try:
-        options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+        options = ClientOptions(
+            definition_of(interface),
+            max_frame,
+            credit,
+            bind_timeout,
+            metadata=metadata,
+            interceptors=interceptors,
+        )
         check_keep_alive(keep_alive)
         frame_transport = FrameTransport(transport, options.limits)
     except Exception:
@@ -318,7 +374,7 @@ async def open_client(
                 while session.state is ConnectionState.BINDING:
                     await link.callers.park()
             options.check_bound(session)
-            yield Client(link, options.definition)
+            yield Client(link, options)
             with trio.move_on_after(LINGER):
                 await link.wait_sent()
         finally:

@@ -59,7 +59,12 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
         deadline = self._deadline if self._operation.yields else None
         with trio.CancelScope(deadline=self._deadline):
             self._given_driver = await begin_call(
-                of._link, self._operation, self._values, of._notify, deadline
+                of._link,
+                self._operation,
+                self._values,
+                of._notify,
+                of._metadata.encoded,
+                deadline,
             )
         if self._given_driver is None:
             raise of._too_long()

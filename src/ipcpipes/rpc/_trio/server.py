@@ -6,7 +6,7 @@ import inspect
 import math
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -32,12 +32,13 @@ from ..errors import BadStubData, CallTimedOut
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .call_driver import CallDriver
 from .current import TaskCall
+from .intercepting import ServerInterceptor, intercepted
 from .link import check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
 from .server_link import ServerLink
 from .transport import FrameTransport, Transport
-from .yielding import send_yielded
+from .yielding import sending
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -62,6 +63,7 @@ async def serve(
     keep_alive: float | None = None,
     tracebacks: bool = False,
     introspection: bool = False,
+    interceptors: Iterable[ServerInterceptor] = (),
     grace: float = DEFAULT_GRACE,
     task_status: trio.TaskStatus[Listener[Stream]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -105,11 +107,15 @@ async def serve(
             and code of the server: enable it only if all clients may see them.
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
+        interceptors: ``async`` functions ``(call, proceed)`` around each call of a manager, the
+            first is the outermost. ``call`` is a :class:`ServerCall`, and ``await proceed(call)``
+            returns what the manager returns.
         grace: seconds, 0 or more; ``math.inf`` waits for all calls.
         task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
 
     Raises:
-        TypeError: a manager implements no interface, or two managers implement the same interface.
+        TypeError: a manager implements no interface, or two managers implement the same interface;
+            or an interceptor is not a function.
         TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
             is not 0 or more seconds.
         And everything that :func:`ipcpipes.listen` raises.
@@ -119,7 +125,12 @@ async def serve(
         grace = checked_seconds("grace", grace)
         limits = Limits(max_frame, credit, max_calls)
         server = _Server(
-            managers, limits, keep_alive, tracebacks=tracebacks, introspection=introspection
+            managers,
+            limits,
+            keep_alive,
+            interceptors,
+            tracebacks=tracebacks,
+            introspection=introspection,
         )
     except Exception:
         await trio.lowlevel.checkpoint()
@@ -148,6 +159,7 @@ async def serve_connection(
     keep_alive: float | None = None,
     tracebacks: bool = False,
     introspection: bool = False,
+    interceptors: Iterable[ServerInterceptor] = (),
     finishing: trio.Event | None = None,
 ) -> None:
     """Serves the client at the other end of one connection, until the connection ends: for the
@@ -170,6 +182,9 @@ async def serve_connection(
             and code of the server: enable it only if all clients may see them.
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
+        interceptors: ``async`` functions ``(call, proceed)`` around each call of a manager, the
+            first is the outermost. ``call`` is a :class:`ServerCall`, and ``await proceed(call)``
+            returns what the manager returns.
         finishing: an event. Once it is set, the client is told to begin no new calls (a new call
             raises :class:`ServerUnavailable`; the client can connect again), open calls run to
             their ends, and this returns. ``None``: in a handler of :meth:`ipcpipes.Worker.serve`,
@@ -178,13 +193,19 @@ async def serve_connection(
 
     Raises:
         TypeError: ``transport`` is neither a stream nor a channel; or a manager implements no
-            interface, or two managers implement the same interface.
+            interface, or two managers implement the same interface; or an interceptor is not a
+            function.
         ValueError: a limit is out of range.
     """
     try:
         limits = Limits(max_frame, credit, max_calls)
         server = _Server(
-            managers, limits, keep_alive, tracebacks=tracebacks, introspection=introspection
+            managers,
+            limits,
+            keep_alive,
+            interceptors,
+            tracebacks=tracebacks,
+            introspection=introspection,
         )
     except Exception:
         # The checkpoint is shielded, because the error says that the caller keeps the transport,
@@ -206,12 +227,19 @@ class _Server(ServerBase):
     """The managers, and the connections of their clients."""
 
     _end_of = staticmethod(end_of)
+    _sending = staticmethod(sending)
 
     def __init__(
-        self, managers: Managers, limits: Limits, keep_alive: float | None, **options: bool
+        self,
+        managers: Managers,
+        limits: Limits,
+        keep_alive: float | None,
+        interceptors: Iterable[ServerInterceptor],
+        **options: bool,
     ) -> None:
         check_keep_alive(keep_alive)
         super().__init__(managers, limits, **options)
+        self._intercept_with(interceptors, intercepted)
         self.keep_alive = keep_alive
         self.connections: set[Connection] = set()
         self.is_shut_down = False
@@ -315,9 +343,6 @@ class Connection:
             return None
         context = copy_context()
         context.run(serving.set, current)
-        if call.operation.yields is not None:
-            arguments = [driver, served.method, arguments]
-            return self._start(self._run(send_yielded, arguments, current), context, driver)
         if served.is_async:
             return self._start(self._run(served.method, arguments, current), context, driver)
         try:

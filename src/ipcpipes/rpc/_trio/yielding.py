@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import trio
 
+from ..core.current import current_call
+from ..definition.streams import Stream
 from .call_driver import CallDriver
 from .streams import END, SendEnd, next_of
 
-__all__ = ["put_all", "send_yielded"]
+__all__ = ["put_all", "sending"]
 
 # After so many values that did not wait for anything, other tasks run.
 PAUSE = 64
 
 
-async def send_yielded(
-    driver: CallDriver, method: Callable[..., Any], arguments: Sequence[Any]
-) -> None:
-    """Runs a manager of an operation that yields, and sends its values."""
-    stream = driver.call.operation.yields
-    assert stream is not None
-    values = method(*arguments)
-    if inspect.isawaitable(values):
-        values = await values
-    await put_all(SendEnd(driver, stream), values)
+def sending(method: Callable[..., Any], stream: Stream) -> Callable[..., Any]:
+    """Returns a method that runs a manager's method, and sends what it yields."""
+
+    async def send(*arguments: Any) -> None:
+        values = method(*arguments)
+        if inspect.isawaitable(values):
+            values = await values
+        driver = current_call()._call.owner
+        assert isinstance(driver, CallDriver)
+        await put_all(SendEnd(driver, stream), values)
+
+    return send
 
 
 @trio.lowlevel.enable_ki_protection

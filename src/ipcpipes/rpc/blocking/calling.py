@@ -50,17 +50,18 @@ class ClientCallDriver(CallDriver):
 
         return self.link.wait(can_go_on, self, until, sliced=sliced) is not None
 
-    def begin(self, operation: Operation, octets: bytes) -> bool:
+    def begin(self, operation: Operation, octets: bytes, metadata: bytes) -> bool:
         """Sends the request when the server accepts another call. Returns whether that was possible
         in time. This driver exists before the call, so that an exception can never lose a call that
         has begun.
 
         Args:
             octets: the arguments.
+            metadata: of the call, encoded.
 
         Raises:
             RpcError: there is no connection, or no such operation.
-            ValueError: the arguments are larger than the server accepts.
+            ValueError: the arguments or the metadata are larger than the server accepts.
         """
         link, session, deadline = self.link, self.link.session, self.deadline
 
@@ -70,7 +71,7 @@ class ClientCallDriver(CallDriver):
             left = None if deadline is None else milliseconds_of(deadline - time.monotonic())
             call, frame = session.prepare(operation, octets, left)
             self.adopt(call)
-            session.begin(call, frame)
+            session.begin(call, frame, metadata)
             return True
 
         if link.is_full and not link.wait_room(deadline):

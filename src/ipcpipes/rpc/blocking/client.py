@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -23,15 +23,18 @@ from ..core.client import (
     definition_of,
 )
 from ..core.feeding import require_all_flows
+from ..core.intercepting import ClientCall, chained
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
 from ..errors import CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
+from ..wire.metadata import NO_METADATA, MetadataValue
 from .call_driver import time_of
 from .calling import ClientCallDriver
 from .client_link import ClientLink
 from .handle import CallHandle
+from .intercepting import ClientInterceptor, check_no_coroutines
 from .iterating import IteratedOperation
 from .transport import Transport, transport_of
 
@@ -90,7 +93,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 feeds = self._check(given)
         deadline = None if self._timeout is None else time_of(self._timeout)
         octets = encode_arguments(operation, values)
-        if self._notify is None and operation.is_plain:
+        if self._is_lean:
             answer = self._link.ask(operation, octets, deadline)
             if answer is not None:
                 if not isinstance(answer, Call):
@@ -103,8 +106,9 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 return result
         driver = ClientCallDriver(self._link, deadline, self._notify)
         try:
-            if not driver.begin(operation, octets):
+            if not driver.begin(operation, octets, self._metadata.encoded):
                 raise self._too_long()
+            self._note_begun(driver.call)
             if operation.options.maybe:
                 return cast("R", None)
             driver.give(feeds)
@@ -138,6 +142,21 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         return CallHandle(*self._beginning(arguments, named))
 
 
+class InterceptedOperation(ClientOperation[P, R]):
+    """An operation of a client that has interceptors."""
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        call = self._intercepted(arguments, named)
+        result: R = chained(self._interceptors, self._proceed)(call)
+        return result
+
+    def _proceed(self, call: ClientCall) -> R:
+        attempt: Any = ClientOperation.__call__
+        with call._attempting():
+            result: R = attempt(self._attempt(call), **call.arguments)
+        return result
+
+
 class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[InterfaceT]):
     """A client, which calls the server's implementation of an interface.
 
@@ -149,6 +168,7 @@ class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[Interfac
 
     _operation_class = ClientOperation
     _iterated_operation_class = IteratedOperation
+    _intercepted_class = InterceptedOperation
 
 
 @contextmanager
@@ -164,6 +184,8 @@ def connect(
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> Iterator[InterfaceT]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
@@ -191,6 +213,11 @@ def connect(
             while this end keeps up. Each out-pipe of an open call may need this much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
+        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost.
+            ``call`` is a :class:`ClientCall`, and ``proceed(call)`` returns the result. They do not
+            see calls that are begun by hand.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
@@ -200,10 +227,19 @@ def connect(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
+        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds, or the metadata cannot be
+            sent.
         And everything that :func:`ipcpipes.blocking.connect` raises.
     """
-    options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+    options = ClientOptions(
+        definition_of(interface),
+        max_frame,
+        credit,
+        bind_timeout,
+        metadata=metadata,
+        interceptors=interceptors,
+    )
+    check_no_coroutines(options.interceptors)
     stream = connect_stream(
         endpoint,
         wait=wait,
@@ -224,6 +260,8 @@ def bind(
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> Iterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -243,6 +281,11 @@ def bind(
             while this end keeps up. Each out-pipe of an open call may need this much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
+        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost.
+            ``call`` is a :class:`ClientCall`, and ``proceed(call)`` returns the result. They do not
+            see calls that are begun by hand.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
@@ -252,10 +295,18 @@ def bind(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError: ``transport`` is neither a stream nor a channel.
-        ValueError: a limit is out of range.
+        TypeError: ``transport`` is neither a stream nor a channel, or the metadata cannot be sent.
+        ValueError: a limit is out of range, or the metadata cannot be sent.
     """
-    options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+    options = ClientOptions(
+        definition_of(interface),
+        max_frame,
+        credit,
+        bind_timeout,
+        metadata=metadata,
+        interceptors=interceptors,
+    )
+    check_no_coroutines(options.interceptors)
     with _client(options, transport) as client:
         yield cast("InterfaceT", client)
 
@@ -272,7 +323,7 @@ def _client(options: ClientOptions, transport: Transport) -> Iterator[Client[Any
     try:
         link.wait(has_answer, until=time_of(options.bind_timeout))
         options.check_bound(session)
-        yield Client(link, options.definition)
+        yield Client(link, options)
         link.wait_sent(time.monotonic() + LINGER)
         link.close(CommFailure("the connection was closed here"))
     except BaseException:

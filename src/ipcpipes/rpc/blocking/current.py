@@ -7,6 +7,7 @@ import time
 from ..core.current import CurrentCall
 from ..core.managers import GRACE
 from ..errors import RpcError
+from .call_driver import CallDriver
 
 __all__ = ["ThreadCall"]
 
@@ -33,6 +34,11 @@ class ThreadCall(CurrentCall):
             or self._call.failure is not None
             or time.monotonic() >= self.deadline + GRACE
         )
+
+    def _expect_answer_metadata(self) -> None:
+        # A call with an owner is answered in the general way, which sends metadata.
+        if self._call.owner is None:
+            CallDriver(self._connection.link).adopt(self._call)
 
     def _decide(self, body: bytes | None, error: RpcError | None) -> None:
         self._connection.link.do_and_end_when_done(lambda: self._call.finish(body, error))

@@ -48,7 +48,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
         driver = ClientCallDriver(of._link, time_of(of._timeout), of._notify)
         try:
             octets = encode_arguments(self._operation, self._values)
-            if not driver.begin(self._operation, octets):
+            if not driver.begin(self._operation, octets, of._metadata.encoded):
                 raise of._too_long()
             self._given_driver = driver
             driver.give(self._feeds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,11 @@ from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
 from ..core.managers import Managers, ServerBase
 from ..wire.format import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
+from .intercepting import ServerInterceptor, intercepted
 from .pipes import end_of
 from .serving import Connection
 from .transport import Transport
+from .yielding import sending
 
 __all__ = ["Managers", "serve", "serve_connection"]
 
@@ -40,6 +42,7 @@ def serve(
     max_calls: int = DEFAULT_CALLS,
     tracebacks: bool = False,
     introspection: bool = False,
+    interceptors: Iterable[ServerInterceptor] = (),
     grace: float = DEFAULT_GRACE,
 ) -> None:
     """Serves the managers' operations to each client, until the listener is closed.
@@ -87,17 +90,22 @@ def serve(
             and code of the server: enable it only if all clients may see them.
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
+        interceptors: functions ``(call, proceed)`` around each call of a manager, the first is the
+            outermost. ``call`` is a :class:`ServerCall`, and ``proceed(call)`` returns what the
+            manager returns.
         grace: seconds, 0 or more; ``math.inf`` waits for all calls.
 
     Raises:
         TypeError: a manager implements no interface or has an ``async`` method, or two managers
-            implement the same interface.
+            implement the same interface; or an interceptor is not a function, or an ``async`` one.
         TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
             is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.listen` raises.
     """
     limits = Limits(max_frame, credit, max_calls)
-    server = _Server(managers, limits, tracebacks=tracebacks, introspection=introspection)
+    server = _Server(
+        managers, limits, interceptors, tracebacks=tracebacks, introspection=introspection
+    )
     key = None if authkey is None else derive_key(authkey)
     del authkey  # as authenticate_as_client does
     grace = checked_seconds("grace", grace)
@@ -129,6 +137,7 @@ def serve_connection(
     max_calls: int = DEFAULT_CALLS,
     tracebacks: bool = False,
     introspection: bool = False,
+    interceptors: Iterable[ServerInterceptor] = (),
 ) -> None:
     """Serves the client at the other end of one connection, until the connection ends: for the
     stream of a child or a parent, or a channel. The client calls ``bind``, of either driver.
@@ -150,15 +159,21 @@ def serve_connection(
             and code of the server: enable it only if all clients may see them.
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
+        interceptors: functions ``(call, proceed)`` around each call of a manager, the first is the
+            outermost. ``call`` is a :class:`ServerCall`, and ``proceed(call)`` returns what the
+            manager returns.
 
     Raises:
         TypeError: ``transport`` is neither a stream nor a channel; or a manager implements no
-            interface or has an ``async`` method, or two managers implement the same interface.
+            interface or has an ``async`` method, or two managers implement the same interface; or
+            an interceptor is not a function, or an ``async`` one.
         ValueError: a limit is out of range.
         And every exception of a manager that is not an ``Exception``.
     """
     limits = Limits(max_frame, credit, max_calls)
-    server = _Server(managers, limits, tracebacks=tracebacks, introspection=introspection)
+    server = _Server(
+        managers, limits, interceptors, tracebacks=tracebacks, introspection=introspection
+    )
     Connection(server, transport).run()
 
 
@@ -166,8 +181,15 @@ class _Server(ServerBase):
     """The managers."""
 
     _end_of = staticmethod(end_of)
+    _sending = staticmethod(sending)
 
-    def __init__(self, managers: Managers, limits: Limits, **options: bool) -> None:
+    def __init__(
+        self,
+        managers: Managers,
+        limits: Limits,
+        interceptors: Iterable[ServerInterceptor],
+        **options: bool,
+    ) -> None:
         super().__init__(managers, limits, **options)
         for operations in self.served.values():
             for one in operations.values():
@@ -176,6 +198,7 @@ class _Server(ServerBase):
                         f"{one.operation} is implemented by an async method, and there is no event "
                         "loop; make it with def, or serve it with ipcpipes.rpc.serve"
                     )
+        self._intercept_with(interceptors, intercepted)
 
     def run(self, listener: Listener[Stream], grace: float) -> None:
         ClientThreads(partial(Connection, self), _shut_down, "ipcpipes rpc", logger).run(

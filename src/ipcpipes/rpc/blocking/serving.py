@@ -23,7 +23,6 @@ from ..wire.format import BIND_TIMEOUT
 from .current import ThreadCall
 from .server_link import ServerLink
 from .transport import Transport, transport_of
-from .yielding import send_yielded
 
 __all__ = ["Connection"]
 
@@ -122,9 +121,6 @@ class Connection:
         current_call.set(current)
         try:
             result = served.method(*arguments)
-            if call.operation.yields is not None:
-                send_yielded(driver, call.operation.yields, result)
-                result = None
         except Exception as error:
             fault = self._server.fault(error, call)
             return answer_of(call, None) if fault is None else (None, fault)

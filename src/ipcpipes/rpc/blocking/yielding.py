@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
+from ..core.current import current_call
 from ..definition.streams import Stream
 from .call_driver import CallDriver
 from .streams import OutStream
 
-__all__ = ["send_yielded"]
+__all__ = ["sending"]
 
 
-def send_yielded(driver: CallDriver, stream: Stream, values: Any) -> None:
-    """Sends what a manager yields. The next value may take long, so each is sent at once.
-
-    Raises:
-        TypeError: the manager has not returned an iterable.
-        And what the manager and :meth:`OutStream.send` raise.
+def sending(method: Callable[..., Any], stream: Stream) -> Callable[..., Any]:
+    """Returns a method that runs a manager's method, and sends what it yields. The next value may
+    take long, so each is sent at once.
     """
-    end: OutStream[Any] = OutStream(driver, stream)
-    iterator = iter(values)
-    try:
-        for value in iterator:
-            end.send(value)
-    finally:
-        # Without this, a generator would go on to exist until the garbage collector finds it.
-        if inspect.isgenerator(iterator):
-            iterator.close()
+
+    def send(*arguments: Any) -> None:
+        iterator = iter(method(*arguments))
+        driver = current_call()._call.owner
+        assert isinstance(driver, CallDriver)
+        end: OutStream[Any] = OutStream(driver, stream)
+        try:
+            for value in iterator:
+                end.send(value)
+        finally:
+            # Without this, a generator would go on to exist until the garbage collector finds it.
+            if inspect.isgenerator(iterator):
+                iterator.close()
+
+    return send

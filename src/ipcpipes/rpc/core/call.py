@@ -22,6 +22,7 @@ from ..wire.format import Frame, Kind, pack_head
 from ..wire.ndr import LARGEST_COUNT
 from .call_pipes import PREFIX, Incoming, Outgoing, Push
 from .events import CallEvent, CallOwner, Event
+from .metadata import Described
 from .state import CallState, Cursor, Party, next_call
 
 if TYPE_CHECKING:
@@ -33,12 +34,11 @@ __all__ = ["Call"]
 BATCH = 32 * 1024
 # These members are looked up once; session.py says why.
 _RESPONSE, _PIPE = Kind.RESPONSE, Kind.PIPE
-_CALL_OPEN, _DONE = CallState.OPEN, CallState.DONE
-_SERVER = Party.SERVER
+_CALL_OPEN, _DONE, _SERVER = CallState.OPEN, CallState.DONE, Party.SERVER
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
 
 
-class Call:
+class Call(Described):
     """One call at one end of a connection."""
 
     # Class attributes, because a short call never sets most of them.

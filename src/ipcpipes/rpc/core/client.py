@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 from ...abc.uncopied import Uncopied
@@ -12,10 +13,13 @@ from ...options import checked_seconds
 from ..definition.operations import Definition, Flow, Operation, Pipe
 from ..errors import BindTimeout, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
+from ..wire.metadata import NO_METADATA, Metadata, MetadataValue
 from .arguments import bind_arguments
 from .call import Call
 from .events import Notify
-from .feeding import check_given, is_asynchronous
+from .feeding import check_given, is_asynchronous, require_all_flows
+from .intercepting import ClientCall, TransportLike, checked_interceptors
+from .metadata import merged
 from .results import result_of
 from .session import Session
 from .state import ConnectionState, Party
@@ -51,7 +55,7 @@ class ClientLinkLike(Protocol):
     session: Session
 
     @property
-    def transport(self) -> object: ...
+    def transport(self) -> TransportLike: ...
 
 
 class ClientDriver(Protocol):
@@ -106,7 +110,12 @@ class ClientOptions:
         max_frame: int = MAX_FRAME,
         credit: int = DEFAULT_CREDIT,
         bind_timeout: float = BIND_TIMEOUT,
+        *,
+        metadata: Mapping[str, MetadataValue] = NO_METADATA,
+        interceptors: Iterable[Callable[..., Any]] = (),
     ) -> None:
+        self.interceptors = checked_interceptors(interceptors)
+        self.metadata = merged(Metadata(), metadata)
         self.definition = definition
         self.limits = Limits(max_frame=max_frame, credit=credit)
         self.bind_timeout = checked_seconds("bind_timeout", bind_timeout)
@@ -143,16 +152,21 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
     _operation_class: ClassVar[type[ClientOperationBase[Any]]]
     _iterated_operation_class: ClassVar[type[ClientOperationBase[Any]]]
     """The class of an operation that yields."""
+    _intercepted_class: ClassVar[Callable[..., ClientOperationBase[Any]]]
 
     server_version: tuple[int, int]
 
-    def __init__(self, link: LinkT, definition: Definition) -> None:
+    def __init__(self, link: LinkT, options: ClientOptions) -> None:
         self._link = link
-        self._definition = definition
-        kinds = (self._operation_class, self._iterated_operation_class)
+        self._definition = options.definition
+        make: Callable[..., Any] = self._operation_class
+        if options.interceptors:
+            make = partial(self._intercepted_class, _interceptors=options.interceptors)
         self._operations = {
-            name: kinds[one.yields is not None](link, one, one.options.timeout, None)
-            for name, one in definition.operations.items()
+            name: (self._iterated_operation_class if one.yields else make)(
+                link, one, one.options.timeout, None, options.metadata
+            )
+            for name, one in options.definition.operations.items()
         }
         self.server_version = link.session.server_version
         for name in ("has", "server_version"):
@@ -194,8 +208,27 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
     _operation: Operation
     _timeout: float | None
     _notify: Notify | None
+    _metadata: Metadata
+    _attempt_of: ClientCall | None = None  # the call that interceptors see
+    _interceptors: Sequence[Callable[..., Any]] = ()
+    _is_lean: bool = field(init=False)  # whether a call may take few steps
 
-    def with_options(self, *, timeout: float | None = _SAME, notify: Notify | None = _SAME) -> Self:
+    def __post_init__(self) -> None:
+        is_lean = (
+            self._operation.is_plain
+            and self._notify is None
+            and not self._metadata
+            and self._attempt_of is None
+        )
+        object.__setattr__(self, "_is_lean", is_lean)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = _SAME,
+        notify: Notify | None = _SAME,
+        metadata: Mapping[str, MetadataValue] | None = _SAME,
+    ) -> Self:
         """Returns the same operation with other options. An option that is not given keeps its
         value.
 
@@ -206,12 +239,58 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
                 function. It must not wait; exceptions that it raises are logged. A task of the
                 connection calls it. Without an event loop, a thread that waits for something on
                 this connection calls it.
+            metadata: what is sent beside the arguments, for ``rpc.current_call().metadata`` at the
+                server: ``{"token": "..."}``. It is added to what the operation has; the value of a
+                key that is there is replaced. ``None`` removes all, also what was given to
+                ``connect``. A key has 1 to 64 of the characters ``a-z``, ``0-9``, ``.``, ``_`` and
+                ``-``, and begins with a letter or digit. A value is a ``str``, ``bytes``, ``int``,
+                ``float`` or ``bool``. All together have at most 8,192 bytes, encoded. A server of
+                an earlier version of ipcpipes does not get it.
+
+        Raises:
+            TypeError: a key or a value of ``metadata`` is not of its type.
+            ValueError: ``timeout`` is not more than 0, or the metadata cannot be sent.
         """
-        if timeout is _SAME:
-            timeout = self._timeout
-        elif timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
-        return replace(self, _timeout=timeout, _notify=self._notify if notify is _SAME else notify)
+        timeout = self._timeout if timeout is _SAME else _checked_timeout(timeout)
+        if notify is _SAME:
+            notify = self._notify
+        added = NO_METADATA if metadata is _SAME else metadata
+        return replace(
+            self, _timeout=timeout, _notify=notify, _metadata=merged(self._metadata, added)
+        )
+
+    def _intercepted(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> ClientCall:
+        """Returns the call that the interceptors see.
+
+        Raises:
+            TypeError: an argument is missing, unknown, or given twice.
+        """
+        operation = self._operation
+        values, given = bind_arguments(operation, arguments, named)
+        require_all_flows(operation, given)
+        found = dict(zip(operation.types, values, strict=True))
+        found |= {flow.name: one for flow, one in given.items()}
+        in_order = {name: found[name] for name in operation.parameters}
+        transport = self._link.transport
+        return ClientCall(operation, in_order, transport, self._metadata, self._timeout)
+
+    def _attempt(self, call: ClientCall) -> Self:
+        """Returns the operation that makes an attempt of a call.
+
+        Raises:
+            TypeError, ValueError: an interceptor has given the call something that is not valid.
+        """
+        return replace(
+            self,
+            _timeout=_checked_timeout(call.timeout),
+            _metadata=merged(Metadata(), call.metadata),
+            _attempt_of=call,
+        )
+
+    def _note_begun(self, call: Call) -> None:
+        """Called when an attempt has begun."""
+        if self._attempt_of is not None:
+            self._attempt_of._call = call
 
     def _check(self, given: Mapping[Flow, Any]) -> Feeds:
         """Raises:
@@ -257,6 +336,12 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
         return f"<ipcpipes rpc operation {self._operation}>"
 
 
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+    return timeout
+
+
 class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
     _instead = "they belong to a call, and a call belongs to its connection"
 
@@ -296,6 +381,14 @@ class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
     def _require_live(self) -> None:
         if self._driver.call.over:
             raise InvalidAsyncHandle
+
+    @property
+    def answer_metadata(self) -> Mapping[str, MetadataValue]:
+        """What the server has sent with the answer beside the result, also if the call has failed;
+        empty before the answer has come, or if the server has sent nothing.
+        """
+        driver = self._given_driver
+        return NO_METADATA if driver is None else driver.call.answer_metadata
 
     def _result(self) -> Any:
         """Returns the value of the answer, and ends the call at this end."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ...abc.uncopied import Uncopied
 from ..definition.values import Times, encode_raw, encode_result
 from ..errors import BadStubData, Fault, InvalidAsyncHandle, NoCallActive, RpcError
+from ..wire.metadata import MetadataValue
+from .metadata import answer_metadata_of
 
 if TYPE_CHECKING:
     from ...abc import PeerIdentity
@@ -57,6 +60,29 @@ class CurrentCall(Uncopied):
         self.operation = call.operation.name
         self.peer: PeerIdentity = connection.peer
         self.deadline = deadline
+
+    @property
+    def metadata(self) -> Mapping[str, MetadataValue]:
+        """What the client has sent with the call beside its arguments; empty if that is nothing.
+        The values are ``str``, ``bytes``, ``int``, ``float`` or ``bool``.
+        """
+        return self._call.metadata
+
+    @property
+    def answer_metadata(self) -> MutableMapping[str, MetadataValue]:
+        """What is sent with the answer, also if the call fails. Until the call is over, any task or
+        thread may change it: ``rpc.current_call().answer_metadata["cached"] = True``.
+
+        Keys and values are those of ``with_options(metadata=...)``; others raise a TypeError or
+        ValueError when they are set. A client of an earlier version of ipcpipes does not get it,
+        and neither does a client of an operation with ``maybe=True``.
+
+        Raises:
+            rpc.InvalidAsyncHandle: the call is over.
+        """
+        self._require_live()
+        self._expect_answer_metadata()
+        return answer_metadata_of(self._call)
 
     def test_cancel(self) -> bool:
         """Whether the client wants the call to end (RpcServerTestCancel).
@@ -118,6 +144,9 @@ class CurrentCall(Uncopied):
     def _require_live(self) -> None:
         if self._call.over:
             raise InvalidAsyncHandle
+
+    def _expect_answer_metadata(self) -> None:
+        """Called before the answer may get metadata."""
 
     @abstractmethod
     def _decide(self, body: bytes | None, error: RpcError | None) -> None:

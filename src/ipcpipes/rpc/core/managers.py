@@ -17,6 +17,7 @@ from ..errors import BadStubData, RpcError, StreamStopped
 from ..wire.format import Limits
 from .call import Call
 from .faults import fault_from_exception
+from .intercepting import checked_interceptors
 from .stream_call import StreamCall
 
 __all__ = ["GRACE", "Managers", "ServedOperation", "ServerBase"]
@@ -106,7 +107,9 @@ class ServerBase:
     """
 
     _end_of: ClassVar[Callable[..., Any]]
-    """Makes the server's end of a pipe."""
+    """Makes the server's end of a pipe or a stream."""
+    _sending: ClassVar[Callable[..., Any]]
+    """Makes a method that sends what the manager's method yields."""
 
     def __init__(
         self, managers: Managers, limits: Limits, *, tracebacks: bool, introspection: bool
@@ -128,6 +131,26 @@ class ServerBase:
         if introspection:
             self._add(IntrospectionManager(list(self.definitions.values())))
 
+    def _intercept_with(
+        self,
+        interceptors: Iterable[Callable[..., Any]],
+        wrapped: Callable[[Callable[..., Any], Operation, Sequence[Any]], Callable[..., Any]],
+    ) -> None:
+        """Lets the interceptors see all calls.
+
+        Args:
+            wrapped: returns a function that passes a call through the interceptors to a method.
+
+        Raises:
+            TypeError: an interceptor is not a function.
+        """
+        checked = checked_interceptors(interceptors)
+        if checked:
+            for operations in self.served.values():
+                for one in operations.values():
+                    one.method = wrapped(one.method, one.operation, checked)
+                    one.is_async = inspect.iscoroutinefunction(one.method)
+
     def _add(self, manager: Interface) -> None:
         definition = getattr(manager, "_rpc_definition", None)
         if not isinstance(manager, Interface) or definition is None:
@@ -145,6 +168,9 @@ class ServerBase:
             name: ServedOperation(one, getattr(manager, name), self._end_of)
             for name, one in definition.operations.items()
         }
+        for served in self.served[key].values():
+            if served.operation.yields is not None:
+                served.method = self._sending(served.method, served.operation.yields)
 
     def fault(self, error: BaseException, call: Call) -> RpcError | None:
         """Returns the fault that the client gets for an exception of a manager. Returns ``None`` if

@@ -43,6 +43,7 @@ from ..wire.format import (
 from .binding import refusal_of
 from .call import Call
 from .events import Event, Happened, SessionOwner
+from .metadata import SessionMetadata, take_metadata
 from .outbox import Outbox
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 from .stream_call import StreamCall, stopped, streamed
@@ -84,6 +85,7 @@ class Session(Outbox):
         self.peer_credit = 0
         self.server_version = (0, 0)
         self.peer_calls = 0
+        self.metadata = SessionMetadata()
         self.owner: SessionOwner | None = None
         self._definitions = definitions
         self.plain_operations: dict[int, Operation] = {}
@@ -105,6 +107,7 @@ class Session(Outbox):
             self.limits.max_frame,
             self.limits.first_credit,
             definition.name,
+            self.metadata.announce(),
         )
         self._advance(self.party, Kind.BIND)
         self.emit(Kind.BIND, 0, encode_body(body))
@@ -175,10 +178,16 @@ class Session(Outbox):
             self.require_open()
         return len(self.calls) < self.peer_calls
 
-    def request(self, operation: Operation, arguments: bytes, milliseconds: int | None) -> Call:
+    def request(
+        self,
+        operation: Operation,
+        arguments: bytes,
+        milliseconds: int | None,
+        metadata: bytes = b"",
+    ) -> Call:
         """Prepares a call and begins it."""
         call, frame = self.prepare(operation, arguments, milliseconds)
-        self.begin(call, frame)
+        self.begin(call, frame, metadata)
         return call
 
     def prepare(
@@ -203,16 +212,23 @@ class Session(Outbox):
             flags |= MAYBE
         return call, pack_head(_REQUEST, flags, number, milliseconds or 0, call.id) + arguments
 
-    def begin(self, call: Call, frame: bytes) -> None:
+    def begin(self, call: Call, frame: bytes, metadata: bytes = b"") -> None:
         """Begins the call that was prepared last. A signal handler can raise before or after the
         changes, but not between them.
+
+        Args:
+            metadata: of the call, encoded.
+
+        Raises:
+            TooLarge: the server takes less metadata.
         """
-        size = self.output_size + len(frame)
+        frames = self.metadata.frames(self, call.id, metadata, frame)
+        size = self.output_size + sum(map(len, frames))
         # From here on nothing is called, so no signal handler can run.
         if call.state is not _DONE:
             self.calls[call.id] = call
         self.last_call = call.id
-        self.output += (frame,)
+        self.output += frames
         self.output_size = size
 
     # The server.
@@ -276,7 +292,7 @@ class Session(Outbox):
         receive = _OF_CONNECTIONS.get(kind)
         if receive is not None:
             return receive(self, frame)
-        call = self._call_of(frame)
+        call = self.call_of(frame)
         if call is None:
             return _NOTHING
         event, take = _OF_CALLS[kind]
@@ -336,6 +352,7 @@ class Session(Outbox):
                     self.limits.first_credit,
                     self.limits.calls,
                     [(one.name, one.signature_of_pipes) for one in self._by_number],
+                    self.metadata.answer(wanted.metadata),
                 )
             ),
         )
@@ -349,6 +366,7 @@ class Session(Outbox):
         self.peer_credit = given.credit
         self._set_max_frame(given.max_frame)
         self.peer_calls = given.calls
+        self.metadata.agree(given.metadata)
         self._numbers = {
             name: (number, pipes) for number, (name, pipes) in enumerate(given.operations)
         }
@@ -390,10 +408,10 @@ class Session(Outbox):
         if frame.call != self.last_call + 1:
             raise ProtocolError(f"call {frame.call} follows call {self.last_call}")
         self.last_call = frame.call
+        metadata, error = self.metadata.release(self)
         if self.state is ConnectionState.DRAINING:
             return _NOTHING  # the SHUTDOWN tells the client that the call was not begun
         maybe = bool(frame.flags & MAYBE)
-        error: RpcError | None = None
         if frame.number >= len(self._by_number):
             error = ProcnumOutOfRange(f"the server has no operation of number {frame.number}")
         elif maybe and self.maybes >= self.limits.calls:
@@ -411,13 +429,15 @@ class Session(Outbox):
         operation = self._by_number[frame.number]
         call = (StreamCall if operation.streams else Call)(self, frame.call, operation)
         call.body = frame.body
+        if metadata:
+            call.metadata = metadata
         if frame.flags & TIMED:
             call.milliseconds = frame.amount
         self.calls[call.id] = call
         self.maybes += maybe
         return _BEGUN, call
 
-    def _call_of(self, frame: Frame) -> Call | None:
+    def call_of(self, frame: Frame) -> Call | None:
         """Returns the open call to which the frame belongs, or ``None`` if the call is over. Checks
         that the frame is allowed now.
         """
@@ -431,9 +451,13 @@ class Session(Outbox):
         return call
 
     def forget(self, call: Call) -> None:
-        """Removes a call that was answered, or needs no answer."""
+        """Removes a call whose answer comes next, or that needs no answer. Sends the metadata of
+        the answer.
+        """
         del self.calls[call.id]
         self.maybes -= call.operation.options.maybe
+        if call.answer_metadata:
+            self.metadata.send_answer(self, call)
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""
@@ -449,6 +473,7 @@ _OF_CONNECTIONS: dict[Kind, Callable[[Session, Frame], Happened]] = {
     Kind.PING: Session._ping,
     Kind.PONG: Session._pong,
     Kind.SHUTDOWN: Session._shutdown,
+    Kind.METADATA: take_metadata,
 }
 _OF_CALLS: dict[Kind, tuple[Event, Callable[[Call, Frame], None]]] = {
     Kind.RESPONSE: (_ANSWER, Call.answered),

@@ -67,7 +67,7 @@ CONNECTION: dict[tuple[ConnectionState, Party, Kind], ConnectionState] = {
         (state, party, kind): state
         for state in (_LINK.OPEN, _LINK.DRAINING)
         for party in Party
-        for kind in (*_FLOWING, Kind.PING, Kind.PONG)
+        for kind in (*_FLOWING, Kind.METADATA, Kind.PING, Kind.PONG)
     },
     **{
         (state, _C, kind): state
@@ -92,6 +92,7 @@ _WITHIN = {
 }
 
 CALL: dict[tuple[CallState, Party, Kind], CallState] = {
+    (_CALL.NEW, _C, Kind.METADATA): _CALL.NEW,
     (_CALL.NEW, _C, Kind.REQUEST): _CALL.OPEN,
     (_CALL.OPEN, _C, Kind.CANCEL): _CALL.CANCELLING,
     (_CALL.CANCELLING, _C, Kind.CANCEL): _CALL.CANCELLING,
@@ -106,6 +107,10 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
         (state, _S, kind): _CALL.DONE
         for state in (_CALL.OPEN, _CALL.CANCELLING, _CALL.ORPHANED)
         for kind in (Kind.RESPONSE, Kind.FAULT)
+    },
+    **{
+        (state, _S, Kind.METADATA): state
+        for state in (_CALL.OPEN, _CALL.CANCELLING, _CALL.ORPHANED)
     },
     # These entries are for frames that cross the client's ORPHANED or the server's answer.
     **{(_CALL.ORPHANED, _S, kind): _CALL.ORPHANED for kind in _FLOWING},

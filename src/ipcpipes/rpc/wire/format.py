@@ -65,7 +65,8 @@ class Kind(enum.IntEnum):
     PONG = 12
     SHUTDOWN = 13
     STREAM = 14
-    STOP = 15
+    METADATA = 15
+    STOP = 16
 
 
 # The flag of a REQUEST that gets no answer.
@@ -137,6 +138,7 @@ class Bind(msgspec.Struct):
     max_frame: int
     credit: int
     name: str = ""
+    metadata: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class BindAck(msgspec.Struct):
@@ -152,6 +154,7 @@ class BindAck(msgspec.Struct):
     credit: int
     calls: int
     operations: list[tuple[str, str]]
+    metadata: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Reason(msgspec.Struct):
