@@ -150,7 +150,7 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
             name: self._operation_class(link, one, one.options.timeout, None)
             for name, one in definition.operations.items()
         }
-        self.server_version = link.session.server_version
+        self.server_version = link.session.peer_version
         for name in ("has", "server_version"):
             if name in self._operations:
                 setattr(self, name, self._operations[name])

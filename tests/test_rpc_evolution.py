@@ -1,0 +1,183 @@
+"""docs/rpc-evolution.md is correct: each cell of its tables says what a client of one version gets
+from a server of the other version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipcpipes import Endpoint, rpc
+from ipcpipes.rpc import blocking
+from ipcpipes.testing import unique_endpoint
+
+from .rpc_both_drivers import DRIVERS, BothClients, connected
+from .rpc_evolution import (
+    CONNECTING,
+    HAS_RUN,
+    NOT_RUN,
+    NOT_SENT,
+    SILENT,
+    WORKS,
+    Call,
+    Change,
+    Outcome,
+    Served,
+    Witness,
+    rows,
+)
+from .rpc_over_links import FIND_TESTS
+from .threads import plain_child
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "rpc-evolution.md"
+ROWS = rows()
+
+_SERVER = f"""
+{FIND_TESTS}
+import logging
+from ipcpipes import Endpoint
+from ipcpipes.rpc import blocking as calls
+from tests.rpc_evolution import managers
+logging.disable()  # of the failures that the managers raise
+version, kind, name = sys.argv[1:]
+with blocking.listen(getattr(Endpoint, kind)(name)) as listener:
+    serving = threading.Thread(target=calls.serve, args=(managers(version), listener))
+    serving.start()
+    say("ready")
+    hear()
+serving.join()
+"""
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, Endpoint]]:
+    """A process that serves the old versions of all interfaces, and one that serves the new ones."""
+    found = {}
+    with ExitStack() as stack:
+        # Not in the directory of plain names, where a test must leave nothing behind.
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ipc"))
+        children = []
+        for version in ("old", "new"):
+            endpoint = (
+                unique_endpoint()
+                if sys.platform == "win32"
+                else Endpoint.path(f"{folder}/{version}")
+            )
+            found[version] = endpoint
+            arguments = (version, endpoint.kind, endpoint.name)
+            children.append(stack.enter_context(plain_child(_SERVER, *arguments)))
+        for child in children:
+            assert child.hear() == "ready"
+        yield found
+        for child in children:
+            child.say("enough")
+            assert child.wait() == 0
+
+
+def runs(endpoint: Endpoint) -> int:
+    """How many managers have run in this server."""
+    with blocking.connect(Witness, endpoint) as witness:
+        return witness.runs()
+
+
+def begun(client: BothClients) -> int:
+    """How many calls this client has begun."""
+    link = getattr(client.client, "blocking", client.client)._link
+    count: int = link.session.last_call
+    return count
+
+
+def public_name(error: Exception) -> str:
+    """The name of the exception's class; of a class that is not public, that of its base."""
+    assert isinstance(error, rpc.RpcError), error
+    return next(one.__name__ for one in type(error).__mro__ if one.__name__ in rpc.__all__)
+
+
+def public_name(error: Exception) -> str:
+    """The name of the exception's class; of a class that is not public, that of its base."""
+    assert isinstance(error, rpc.RpcError), error
+    return next(one.__name__ for one in type(error).__mro__ if one.__name__ in rpc.__all__)
+
+
+def shown(error: rpc.Fault) -> tuple[Any, ...]:
+    """A declared exception, to be compared."""
+    fields = dataclasses.asdict(error) if dataclasses.is_dataclass(error) else {}
+    return type(error), error.code, str(error), fields
+
+
+def outcome(client: BothClients, call: Call, declared: tuple[type[rpc.Fault], ...]) -> Any:
+    """What the call gives: its result and the content of the sinks, or its exception."""
+    sinks: list[list[Any]] = [[] for _ in range(call.sinks)]
+    try:
+        result = client.call(call.operation, *call.arguments, *sinks)
+    except declared as error:
+        return shown(error)
+    except rpc.RpcError as error:
+        return error
+    return (result, *sinks) if sinks else result
+
+
+def check(client: BothClients, call: Call, endpoint: Endpoint, interface: Served) -> None:
+    declared = tuple(one.kind for one in interface.definition.raises.values())
+    runs_before, begun_before = runs(endpoint), begun(client)
+    found = outcome(client, call, declared)
+    was_begun = begun(client) > begun_before
+    has_run = runs(endpoint) > runs_before
+    if call.outcome.word in (WORKS, SILENT):
+        gives = shown(call.gives) if isinstance(call.gives, declared) else call.gives
+        assert found == gives
+        assert was_begun
+        # A maybe call that the server refuses is lost.
+        assert has_run or call.gives is None
+        return
+    assert public_name(found) == call.outcome.word, found
+    assert call.gives in found.message
+    assert (was_begun, has_run) == {
+        NOT_SENT: (False, False),
+        NOT_RUN: (True, False),
+        HAS_RUN: (True, True),
+    }[call.outcome.stage]
+
+
+def check_all(client: str, interface: Served, endpoint: Endpoint, calls: list[Call]) -> None:
+    if any(call.outcome.stage == CONNECTING for call in calls):
+        (call,) = calls
+        with pytest.raises(rpc.UnknownInterface) as caught:
+            with connected(client, interface.interface, endpoint):
+                raise AssertionError("it is connected")
+        assert public_name(caught.value) == call.outcome.word
+        assert call.gives in caught.value.message
+        return
+    with connected(client, interface.interface, endpoint) as acc:
+        for call in calls:
+            check(acc, call, endpoint, interface)
+            # The connection is not damaged.
+            check_again = calls[0] if calls[0].outcome.word == WORKS else None
+            if check_again is not None:
+                check(acc, check_again, endpoint, interface)
+
+
+@pytest.mark.parametrize("client", DRIVERS)
+@pytest.mark.parametrize("name", ROWS)
+def test_a_new_client_of_an_old_server(
+    name: str, client: str, servers: dict[str, Endpoint]
+) -> None:
+    for change in ROWS[name].changes:
+        check_all(client, change.new, servers["old"], change.new_client)
+
+
+@pytest.mark.parametrize("client", DRIVERS)
+@pytest.mark.parametrize("name", ROWS)
+def test_an_old_client_of_a_new_server(
+    name: str, client: str, servers: dict[str, Endpoint]
+) -> None:
+    for change in ROWS[name].changes:
+        check_all(client, change.old, servers["new"], change.old_client)
