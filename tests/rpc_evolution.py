@@ -216,6 +216,7 @@ def managers(version: str) -> list[rpc.Interface]:
 def rows() -> dict[str, Row]:
     """All rows."""
     from . import (  # noqa: F401  # they register their rows
+        rpc_evolution_enumerations,
         rpc_evolution_operations,
         rpc_evolution_parameters,
         rpc_evolution_pipes,

@@ -92,6 +92,7 @@ class Session(Outbox):
         self._numbers: dict[str, tuple[int, str]] = {}
         self.last_call = 0
         self.maybes = 0
+        self._has_warned = False
 
     # The client.
 
@@ -407,11 +408,16 @@ class Session(Outbox):
             error = ServerTooBusy(f"{self.limits.calls:,} calls are open, and that is the limit")
         elif maybe != self._by_number[frame.number].options.maybe:
             error = ProtocolError(
-                "the client and the server differ about maybe=True for this operation"
+                "the client and the server differ about maybe=True for "
+                f"{self._by_number[frame.number]}{self.versions_after('; ')}"
             )
         if error is not None:
             if not maybe:
                 self.emit_fault(frame.call, error)
+            elif not self._has_warned:
+                # The client learns nothing. One warning is enough, because it may call often.
+                self._has_warned = True
+                logger.warning("a call of a client was dropped: %s", error)
             return _NOTHING
         call = Call(self, frame.call, self._by_number[frame.number])
         call.body = frame.body
