@@ -47,6 +47,7 @@ class Call:
     Attributes:
         gives: the result and the content of each sink; if the call fails, a part of the message.
         sinks: how many lists the client passes for out-pipes, after the other arguments.
+        count: an operation that says how often the manager has run, if the call must not run it.
     """
 
     outcome: Outcome
@@ -54,6 +55,7 @@ class Call:
     operation: str
     arguments: tuple[Any, ...]
     sinks: int = 0
+    count: str = ""
 
 
 def works(gives: Any, operation: str, *arguments: Any, sinks: int = 0) -> Call:
@@ -64,6 +66,11 @@ def works(gives: Any, operation: str, *arguments: Any, sinks: int = 0) -> Call:
 def silent(gives: Any, operation: str, *arguments: Any) -> Call:
     """The call does something else than its client means, without an error."""
     return Call(Outcome(SILENT), gives, operation, arguments)
+
+
+def lost(count: str, operation: str, *arguments: Any) -> Call:
+    """The server drops the call. ``count`` says how often the manager has run."""
+    return Call(Outcome(SILENT), None, operation, arguments, count=count)
 
 
 def fails(
@@ -165,19 +172,20 @@ class Witness(rpc.Interface, uuid="8f1d3c52-7f4c-4bb0-9a58-0b0c8f6f2f11", versio
     def runs(self) -> int: ...
 
 
-_runs: list[str] = []
+runs: list[str] = []
+"""The operations whose managers have run."""
 
 
 class WitnessManager(Witness):
     def runs(self) -> int:
-        return len(_runs)
+        return len(runs)
 
 
 def _method(operation: Operation, answer: Any) -> Callable[..., Any]:
     """A method that implements the operation, with its parameters."""
 
     def method(self: Any, *arguments: Any) -> Any:
-        _runs.append(operation.name)
+        runs.append(operation.name)
         values = [_drained(value) for value in arguments]
         pushes = [value for value in arguments if isinstance(value, blocking.OutPipe)]
         for pipe in pushes:

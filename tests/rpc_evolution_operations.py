@@ -11,7 +11,8 @@ from .rpc_evolution import (
     Served,
     change,
     fails,
-    silent,
+    lost,
+    runs,
     works,
 )
 
@@ -183,7 +184,7 @@ def _(uuid: str) -> Change:
     return Change(
         waiting,
         maybe,
-        [silent(None, "note", "a")],
+        [lost("notes", "note", "a")],
         [fails(rpc.Fault, NOT_RUN, "differ about maybe=True", "note", "a")],
     )
 
@@ -195,7 +196,7 @@ def _(uuid: str) -> Change:
         maybe,
         waiting,
         [fails(rpc.Fault, NOT_RUN, "differ about maybe=True", "note", "a")],
-        [silent(None, "note", "a")],
+        [lost("notes", "note", "a")],
     )
 
 
@@ -203,10 +204,18 @@ def with_and_without_an_answer(uuid: str) -> tuple[Served, Served]:
     class Waiting(rpc.Interface, uuid=uuid, version=(1, 0)):
         @rpc.operation
         def note(self, text: str) -> None: ...
+        @rpc.operation
+        def notes(self) -> int: ...
 
     class Maybe(rpc.Interface, uuid=uuid, version=(1, 0)):
         @rpc.operation
         @rpc.options(maybe=True)
         def note(self, text: str) -> None: ...
+        @rpc.operation
+        def notes(self) -> int: ...
 
-    return Served(Waiting), Served(Maybe)
+    return Served(Waiting, notes=count_of_notes), Served(Maybe, notes=count_of_notes)
+
+
+def count_of_notes() -> int:
+    return runs.count("note")

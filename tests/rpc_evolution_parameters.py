@@ -17,7 +17,6 @@ from .rpc_evolution import (
 KNOWS = "this server (version 1.0) knows"
 
 
-
 @change("add a parameter with a default, as the last one")
 def _(uuid: str) -> Change:
     class Old(rpc.Interface, uuid=uuid, version=(1, 0)):
@@ -80,10 +79,14 @@ def _(uuid: str) -> Change:
     class Old(rpc.Interface, uuid=uuid, version=(1, 0)):
         @rpc.operation
         def cut(self, text: str, size: int = 80) -> str: ...
+        @rpc.operation
+        def pad(self, text: str, size: int = 80) -> str: ...
 
     class New(rpc.Interface, uuid=uuid, version=(1, 1)):
         @rpc.operation
         def cut(self, text: str, start: int = 0, size: int = 80) -> str: ...
+        @rpc.operation
+        def pad(self, text: str, mark: str = " ", size: int = 80) -> str: ...
 
     return Change(
         Served(Old),
@@ -91,8 +94,12 @@ def _(uuid: str) -> Change:
         [
             silent("'a', 1", "cut", "a", 1),
             fails(rpc.BadStubData, NOT_RUN, f"{KNOWS} 2", "cut", "a", 1, 5),
+            fails(rpc.BadStubData, NOT_RUN, "Expected `int`, got `str`", "pad", "a", "-"),
         ],
-        [silent("'a', 5, 80", "cut", "a", 5)],
+        [
+            silent("'a', 5, 80", "cut", "a", 5),
+            fails(rpc.BadStubData, NOT_RUN, "Expected `str`, got `int`", "pad", "a", 5),
+        ],
     )
 
 
@@ -123,8 +130,16 @@ def _(uuid: str) -> Change:
     return Change(
         Served(Old),
         Served(New),
-        [fails(rpc.BadStubData, NOT_RUN, "Expected `str`, got `int` - at `text`", "repeat", 2, "a")],
-        [fails(rpc.BadStubData, NOT_RUN, "Expected `int`, got `str` - at `times`", "repeat", "a", 2)],
+        [
+            fails(
+                rpc.BadStubData, NOT_RUN, "Expected `str`, got `int` - at `text`", "repeat", 2, "a"
+            )
+        ],
+        [
+            fails(
+                rpc.BadStubData, NOT_RUN, "Expected `int`, got `str` - at `times`", "repeat", "a", 2
+            )
+        ],
     )
 
 
@@ -190,18 +205,26 @@ def _(uuid: str) -> Change:
     class Old(rpc.Interface, uuid=uuid, version=(1, 0)):
         @rpc.operation
         def cut(self, text: str, start: int = 0, size: int = 80) -> str: ...
+        @rpc.operation
+        def pad(self, text: str, mark: str = " ", size: int = 80) -> str: ...
 
     class New(rpc.Interface, uuid=uuid, version=(1, 1)):
         @rpc.operation
         def cut(self, text: str, size: int = 80) -> str: ...
+        @rpc.operation
+        def pad(self, text: str, size: int = 80) -> str: ...
 
     return Change(
         Served(Old),
         Served(New),
-        [silent("'a', 5, 80", "cut", "a", 5)],
+        [
+            silent("'a', 5, 80", "cut", "a", 5),
+            fails(rpc.BadStubData, NOT_RUN, "Expected `str`, got `int`", "pad", "a", 5),
+        ],
         [
             silent("'a', 1", "cut", "a", 1),
             fails(rpc.BadStubData, NOT_RUN, "knows 2", "cut", "a", 1, 5),
+            fails(rpc.BadStubData, NOT_RUN, "Expected `int`, got `str`", "pad", "a", "-"),
         ],
     )
 

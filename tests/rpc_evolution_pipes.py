@@ -393,7 +393,7 @@ def _(uuid: str) -> Change:
     )
 
 
-@change("remove a field of an exception of `raises`")
+@change("remove a field without a default of an exception of `raises`")
 def _(uuid: str) -> Change:
     old, new = Sized.NotFound, Titled.NotFound
     return Change(
@@ -403,7 +403,17 @@ def _(uuid: str) -> Change:
     )
 
 
-@change("rename a field of an exception of `raises`")
+@change("remove a field with a default of an exception of `raises`")
+def _(uuid: str) -> Change:
+    old, new = Similar.NotFound, Titled.NotFound
+    return Change(
+        *raising(uuid, [old], [new], (old("a", ["b"]), new("a"))),
+        [works(new("a"), "find")],
+        [works(old("a"), "find")],
+    )
+
+
+@change("rename a field without a default of an exception of `raises`")
 def _(uuid: str) -> Change:
     old, new = Titled.NotFound, Named.NotFound
     return Change(

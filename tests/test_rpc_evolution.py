@@ -59,7 +59,7 @@ serving.join()
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, Endpoint]]:
-    """A process that serves the old versions of all interfaces, and one that serves the new ones."""
+    """Two processes: one serves the old version of each interface, one the new version."""
     found = {}
     with ExitStack() as stack:
         # Not in the directory of plain names, where a test must leave nothing behind.
@@ -101,15 +101,9 @@ def public_name(error: Exception) -> str:
     return next(one.__name__ for one in type(error).__mro__ if one.__name__ in rpc.__all__)
 
 
-def public_name(error: Exception) -> str:
-    """The name of the exception's class; of a class that is not public, that of its base."""
-    assert isinstance(error, rpc.RpcError), error
-    return next(one.__name__ for one in type(error).__mro__ if one.__name__ in rpc.__all__)
-
-
 def shown(error: rpc.Fault) -> tuple[Any, ...]:
     """A declared exception, to be compared."""
-    fields = dataclasses.asdict(error) if dataclasses.is_dataclass(error) else {}
+    fields: dict[str, Any] = dataclasses.asdict(error) if dataclasses.is_dataclass(error) else {}
     return type(error), error.code, str(error), fields
 
 
@@ -135,8 +129,10 @@ def check(client: BothClients, call: Call, endpoint: Endpoint, interface: Served
         gives = shown(call.gives) if isinstance(call.gives, declared) else call.gives
         assert found == gives
         assert was_begun
-        # A maybe call that the server refuses is lost.
-        assert has_run or call.gives is None
+        if call.count:
+            assert client.call(call.count) == 0
+        else:
+            assert has_run
         return
     assert public_name(found) == call.outcome.word, found
     assert call.gives in found.message
@@ -181,3 +177,58 @@ def test_an_old_client_of_a_new_server(
 ) -> None:
     for change in ROWS[name].changes:
         check_all(client, change.old, servers["new"], change.old_client)
+
+
+# The document.
+
+needs_the_document = pytest.mark.skipif(
+    not DOCUMENT.exists(), reason="the documents are not beside the tests"
+)
+STAGES = "|".join((CONNECTING, NOT_SENT, NOT_RUN, HAS_RUN))
+# What a part of a cell begins with. Parts are separated by semicolons.
+PART = re.compile(rf"(?:({WORKS}|{SILENT})|`(\w+)` \(({STAGES})\))(?=$|[ :,])")
+
+
+def documented() -> dict[str, tuple[list[Outcome], list[Outcome]]]:
+    """The rows of the document: what it says for a new client, and for an old one."""
+    found = {}
+    text = DOCUMENT.read_text("utf-8")
+    head = "| change | new client, old server | old client, new server | what to do |"
+    for table in re.findall(rf"^{re.escape(head)}\n\|[-| ]+\n((?:\|.*\n)+)", text, re.MULTILINE):
+        for row in table.splitlines():
+            name, new_client, old_client, to_do = row.strip("| ").split(" | ")
+            assert name not in found
+            assert to_do
+            found[name] = (outcomes_in(new_client), outcomes_in(old_client))
+    return found
+
+
+def outcomes_in(cell: str) -> list[Outcome]:
+    found = []
+    for part in cell.split("; "):
+        match = PART.match(part)
+        assert match is not None, part
+        word, error, stage = match.groups()
+        found.append(Outcome(word) if word else Outcome(error, stage))
+    return found
+
+
+def outcomes_of(changes: list[Change], calls: str) -> list[Outcome]:
+    """The different outcomes of these calls."""
+    every = [call.outcome for change in changes for call in getattr(change, calls)]
+    return list(dict.fromkeys(every))
+
+
+@needs_the_document
+def test_the_document_has_the_tested_changes() -> None:
+    assert set(documented()) == set(ROWS)
+
+
+@needs_the_document
+@pytest.mark.parametrize("name", ROWS)
+def test_the_document_says_what_each_change_leads_to(name: str) -> None:
+    changes = ROWS[name].changes
+    assert documented()[name] == (
+        outcomes_of(changes, "new_client"),
+        outcomes_of(changes, "old_client"),
+    )

@@ -273,10 +273,11 @@ def test_the_server_says_once_that_it_drops_calls(
         for _ in range(3):
             acc.call("note")
         acc.call("take", 1)  # the server has had all of them
-    assert [one.message for one in caplog.records if one.levelname == "WARNING"] == [
+    (warning,) = [one.message for one in caplog.records if one.levelname == "WARNING"]
+    assert warning == (
         "a call of a client was dropped: the client and the server differ about maybe=True for "
         f"Before.note; {CLIENTS}"
-    ]
+    )
 
 
 def test_trailing_defaults_are_not_sent() -> None:
