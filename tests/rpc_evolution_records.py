@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
 import msgspec
-from typing_extensions import NotRequired
 
 from ipcpipes import rpc
 
@@ -110,9 +109,8 @@ class DictName(TypedDict):
     name: str
 
 
-class DictNameKeep(TypedDict):
-    name: str
-    keep: NotRequired[bool]
+class DictNameKeep(DictName, total=False):
+    keep: bool
 
 
 class DictNameSize(TypedDict):
@@ -172,7 +170,7 @@ def _(uuid: str) -> list[Change]:
     ]
 
 
-@change("add a field with `NotRequired` to a `TypedDict`")
+@change("add an optional key to a `TypedDict`")
 def _(uuid: str) -> Change:
     return values(
         uuid,
