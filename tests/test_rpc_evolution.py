@@ -58,35 +58,47 @@ serving.join()
 """
 
 
+@dataclasses.dataclass
+class Server:
+    """A process that serves one version of each interface.
+
+    Attributes:
+        witness: a client of the interface that every server has.
+    """
+
+    endpoint: Endpoint
+    witness: Witness
+
+    def runs(self) -> int:
+        """How many managers have run."""
+        return self.witness.runs()
+
+
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Endpoint]]:
-    """Two processes: one serves the old version of each interface, one the new version."""
+def servers() -> Iterator[dict[str, Server]]:
+    """A server of the old versions, and one of the new versions."""
     found = {}
     with ExitStack() as stack:
         # Not in the directory of plain names, where a test must leave nothing behind.
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ipc"))
-        children = []
+        children = {}
         for version in ("old", "new"):
             endpoint = (
                 unique_endpoint()
                 if sys.platform == "win32"
                 else Endpoint.path(f"{folder}/{version}")
             )
-            found[version] = endpoint
-            arguments = (version, endpoint.kind, endpoint.name)
-            children.append(stack.enter_context(plain_child(_SERVER, *arguments)))
-        for child in children:
-            assert child.hear() == "ready"
-        yield found
-        for child in children:
+            block = plain_child(_SERVER, version, endpoint.kind, endpoint.name)
+            children[version] = stack.enter_context(block), endpoint
+        with ExitStack() as witnesses:
+            for version, (child, endpoint) in children.items():
+                assert child.hear() == "ready"
+                witness = witnesses.enter_context(blocking.connect(Witness, endpoint))
+                found[version] = Server(endpoint, witness)
+            yield found
+        for child, _ in children.values():
             child.say("enough")
             assert child.wait() == 0
-
-
-def runs(endpoint: Endpoint) -> int:
-    """How many managers have run in this server."""
-    with blocking.connect(Witness, endpoint) as witness:
-        return witness.runs()
 
 
 def begun(client: BothClients) -> int:
@@ -120,12 +132,12 @@ def outcome(client: BothClients, call: Call, declared: tuple[type[rpc.Fault], ..
     return (result, *sinks) if sinks else result
 
 
-def check(client: BothClients, call: Call, endpoint: Endpoint, interface: Served) -> None:
+def check(client: BothClients, call: Call, server: Server, interface: Served) -> None:
     declared = tuple(one.kind for one in interface.definition.raises.values())
-    runs_before, begun_before = runs(endpoint), begun(client)
+    runs_before, begun_before = server.runs(), begun(client)
     found = outcome(client, call, declared)
     was_begun = begun(client) > begun_before
-    has_run = runs(endpoint) > runs_before
+    has_run = server.runs() > runs_before
     if call.outcome.word in (WORKS, SILENT):
         gives = shown(call.gives) if isinstance(call.gives, declared) else call.gives
         assert found == gives
@@ -144,34 +156,30 @@ def check(client: BothClients, call: Call, endpoint: Endpoint, interface: Served
     }[call.outcome.stage]
 
 
-def check_all(client: str, interface: Served, endpoint: Endpoint, calls: list[Call]) -> None:
+def check_all(client: str, interface: Served, server: Server, calls: list[Call]) -> None:
     if any(call.outcome.stage == CONNECTING for call in calls):
         (call,) = calls
         with pytest.raises(rpc.UnknownInterface) as caught:
-            with connected(client, interface.interface, endpoint):
+            with connected(client, interface.interface, server.endpoint):
                 raise AssertionError("it is connected")
         assert public_name(caught.value) == call.outcome.word
         assert call.gives in caught.value.message
         return
-    with connected(client, interface.interface, endpoint) as acc:
+    with connected(client, interface.interface, server.endpoint) as acc:
         for call in [*calls, *calls]:  # no error damages the connection
-            check(acc, call, endpoint, interface)
+            check(acc, call, server, interface)
 
 
 @pytest.mark.parametrize("client", DRIVERS)
 @pytest.mark.parametrize("name", ROWS)
-def test_a_new_client_of_an_old_server(
-    name: str, client: str, servers: dict[str, Endpoint]
-) -> None:
+def test_a_new_client_of_an_old_server(name: str, client: str, servers: dict[str, Server]) -> None:
     for change in ROWS[name].changes:
         check_all(client, change.new, servers["old"], change.new_client)
 
 
 @pytest.mark.parametrize("client", DRIVERS)
 @pytest.mark.parametrize("name", ROWS)
-def test_an_old_client_of_a_new_server(
-    name: str, client: str, servers: dict[str, Endpoint]
-) -> None:
+def test_an_old_client_of_a_new_server(name: str, client: str, servers: dict[str, Server]) -> None:
     for change in ROWS[name].changes:
         check_all(client, change.old, servers["new"], change.old_client)
 
