@@ -43,3 +43,8 @@ class BothClients:
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Calls an operation of this name, and waits for the result."""
         return self._run(partial(getattr(self.client, name), *arguments, **named))
+
+    def call_within(self, seconds: float, name: str, *arguments: Any) -> Any:
+        """The same with a timeout."""
+        timed = getattr(self.client, name).with_options(timeout=seconds)
+        return self._run(partial(timed, *arguments))

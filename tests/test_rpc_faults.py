@@ -238,7 +238,8 @@ def test_fields_that_are_not_of_their_types(client: BothClients, manager: Manage
     with pytest.raises(rpc.BadStubData) as caught:
         client.call("fail", 1)
     assert str(caught.value) == (
-        "the fields of NotFound are not of their types: Expected `str`, got `int` - at `$.title`"
+        "the fields of NotFound are not of their types: Expected `str`, got `int` - at `$.title`; "
+        "its message is: there is no 5"
     )
     manager.raises = int
     assert client.call("fail", 1) == 1

@@ -129,7 +129,7 @@ def test_a_server_with_too_low_limits_is_refused(change: dict[str, Any]) -> None
 
 
 def test_operations_that_the_server_lacks_are_refused() -> None:
-    class Wanted(rpc.Interface, uuid=UUID, version=(2, 0)):
+    class Wanted(rpc.Interface, uuid=UUID, version=(2, 5)):
         @rpc.operation
         def missing(self) -> None: ...
 

@@ -14,6 +14,8 @@ from .rpc_both_drivers import DRIVERS, connected, served
 from .rpc_over_links import bad_stub_data, failing
 
 UUID = "1d6c6d4e-7d1f-4a1c-8d7e-91a7a5d1b9e3"
+SERVERS = "the server has version 1.0, and this client has version 1.2"
+CLIENTS = "this server has version 1.0, and the client has version 1.2"
 
 
 class Old(rpc.Interface, uuid=UUID, version=(2, 1)):
@@ -163,7 +165,10 @@ def test_an_old_client_can_use_a_new_server(server: str, client: str) -> None:
         assert acc.call("scaled", [1, 2], 3) == 9
         with failing(rpc.ProcnumOutOfRange, 1745, 0x1C010002) as caught:
             acc.call("dropped")
-        assert caught.value.message == "the server's Old has no dropped"
+        assert caught.value.message == (
+            "the server's Old has no dropped: the server has version 2.3, and this client has "
+            "version 2.1"
+        )
 
 
 @BOTH
@@ -178,6 +183,101 @@ def test_ends_of_one_version_know_all_operations(server: str, client: str) -> No
         assert acc.call("greet", "you", True, 2, ["sir"]) == "HELLO HELLO sir you"
         assert acc.call("greet", "you", times=2) == "hello hello you"
         assert acc.call("greet", "you", titles=["sir"]) == "hello sir you"
+
+
+class Before(rpc.Interface, uuid=UUID, version=(1, 0)):
+    @rpc.operation
+    def take(self, number: int) -> None: ...
+    @rpc.operation
+    def give(self) -> int: ...
+    @rpc.operation
+    def pair(self, left: int, right: int, more: int = 0) -> None: ...
+    @rpc.operation
+    def fill(self, numbers: rpc.InPipe[rpc.int32]) -> None: ...
+    @rpc.operation
+    def note(self) -> None: ...
+
+
+class BeforeManager(Before):
+    def take(self, number: int) -> None: ...
+    def give(self) -> int:
+        return 1
+
+    def pair(self, left: int, right: int, more: int = 0) -> None: ...
+    def note(self) -> None:
+        raise AssertionError("it is called")
+
+
+class After(rpc.Interface, uuid=UUID, version=(1, 2)):
+    @rpc.operation
+    def take(self, number: Any) -> None: ...
+    @rpc.operation
+    def give(self) -> str: ...
+    @rpc.operation
+    def pair(self, left: int) -> None: ...
+    @rpc.operation
+    def fill(self, numbers: rpc.InPipe[rpc.int64]) -> None: ...
+    @rpc.operation
+    @rpc.options(maybe=True)
+    def note(self) -> None: ...
+
+
+def before(driver: str) -> rpc.Interface:
+    if driver == "trio":
+
+        async def fill(self: Any, numbers: Any) -> None: ...
+    else:
+
+        def fill(self: Any, numbers: Any) -> None: ...  # type: ignore[misc]
+
+    made: Any = type("Manager", (BeforeManager,), {"fill": fill})
+    manager: rpc.Interface = made()
+    return manager
+
+
+@BOTH
+def test_errors_name_both_versions_if_they_differ(server: str, client: str) -> None:
+    with served(server, before(server)) as endpoint:
+        with connected(client, After, endpoint) as acc:
+            with pytest.raises(rpc.BadStubData) as caught:
+                acc.call("take", "a")
+            assert caught.value.message == (
+                f"Before.take: Expected `int`, got `str` - at `number`; {CLIENTS}"
+            )
+            with pytest.raises(rpc.BadStubData) as caught:
+                acc.call("give")
+            assert caught.value.message == (
+                f"the result of After.give is not of its type: Expected `str`, got `int`; {SERVERS}"
+            )
+            with pytest.raises(rpc.WrongPipeVersion) as found:
+                acc.call("fill", [])
+            assert found.value.message == (
+                "After.fill has the pipes (in int64) here and (in int32) at the server; " + SERVERS
+            )
+            with pytest.raises(rpc.BadStubData) as caught:
+                acc.call("pair", 1)
+            assert caught.value.message == (
+                "Before.pair: the client sent 1 argument, and this server (version 1.0) needs 2"
+            )
+        with connected(client, Before, endpoint) as acc:
+            with pytest.raises(rpc.BadStubData) as caught:
+                acc.call("take", "a")
+            assert caught.value.message == "Before.take: Expected `int`, got `str` - at `number`"
+
+
+@BOTH
+def test_the_server_says_once_that_it_drops_calls(
+    server: str, client: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(server, before(server)) as endpoint, connected(client, After, endpoint) as acc:
+        for _ in range(3):
+            acc.call("note")
+        acc.call("take", 1)  # the server has had all of them
+    (warning,) = [one.message for one in caplog.records if one.levelname == "WARNING"]
+    assert warning == (
+        "a call of a client was dropped: the client and the server differ about maybe=True for "
+        f"Before.note; {CLIENTS}"
+    )
 
 
 def test_trailing_defaults_are_not_sent() -> None:

@@ -122,7 +122,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
             if isinstance(answer, Call):
                 driver = ClientCallDriver(link, answer, None)
             elif answer is not None:
-                result = decode_result(operation, answer)
+                result = decode_result(link.session, operation, answer)
                 return result
         if driver is None:
             driver = await begin_call(link, operation, values, self._notify, self._metadata.encoded)

@@ -97,7 +97,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
             answer = self._link.ask(operation, octets, deadline)
             if answer is not None:
                 if not isinstance(answer, Call):
-                    result = decode_result(operation, answer)
+                    result = decode_result(self._link.session, operation, answer)
                     return result
                 if not answer.has_ended:
                     raise self._too_long()

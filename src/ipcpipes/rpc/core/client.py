@@ -168,7 +168,7 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
             )
             for name, one in options.definition.operations.items()
         }
-        self.server_version = link.session.server_version
+        self.server_version = link.session.peer_version
         for name in ("has", "server_version"):
             if name in self._operations:
                 setattr(self, name, self._operations[name])

@@ -63,7 +63,9 @@ class ServedOperation:
             decode = operation.decode_arguments
             values = decode(call.body)
         except Exception as error:  # text that is not UTF-8; an error of a user's class
-            text = _too_many(call) or _named(str(error), operation)
+            text = _wrong_count(call)
+            if text is None:
+                text = _named(str(error), operation) + call.session.versions_after("; ")
             raise BadStubData(f"{operation}: {text}") from None
         call.body = b""
         flows = operation.flows
@@ -77,17 +79,19 @@ class ServedOperation:
         ]
 
 
-def _too_many(call: Call) -> str | None:
-    """Returns the error text if the client knows more parameters than this server, or ``None``."""
+def _wrong_count(call: Call) -> str | None:
+    """Returns the error text if the client sent more arguments than this server knows, or fewer
+    than it needs; otherwise ``None``.
+    """
     with suppress(Exception):
         count = len(_in_parts(call.body))
         known = len(call.operation.types)
-        if count > known and call.session.definition is not None:
+        needed = known - len(call.operation.defaults)
+        if not needed <= count <= known and call.session.definition is not None:
             major, minor = call.session.definition.version
             came = "1 argument" if count == 1 else f"{count:,} arguments"
-            return (
-                f"the client sent {came}, and this server (version {major}.{minor}) knows {known}"
-            )
+            wanted = f"knows {known}" if count > known else f"needs {needed}"
+            return f"the client sent {came}, and this server (version {major}.{minor}) {wanted}"
     return None
 
 

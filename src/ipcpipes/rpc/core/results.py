@@ -8,6 +8,7 @@ from ...framing.messagepack import TooDeep, check_depth
 from ..definition.operations import Operation
 from ..errors import BadStubData
 from .call import Call
+from .session import Session
 
 __all__ = ["decode_result", "result_of"]
 
@@ -22,10 +23,10 @@ def result_of(call: Call) -> Any:
         BadStubData: the answer is not of the result's type, or too deep.
     """
     call.raise_failure()
-    return decode_result(call.operation, call.body)
+    return decode_result(call.session, call.operation, call.body)
 
 
-def decode_result(operation: Operation, body: bytes | memoryview) -> Any:
+def decode_result(session: Session, operation: Operation, body: bytes | memoryview) -> Any:
     """Raises:
     BadStubData: the answer is not of the result's type, or too deep.
     """
@@ -33,7 +34,7 @@ def decode_result(operation: Operation, body: bytes | memoryview) -> Any:
         try:
             check_depth(body)
         except TooDeep as error:
-            raise _bad_result(operation, error) from None
+            raise _bad_result(session, operation, error) from None
     results = map(operation.decode_result, (body,))
     try:
         # The decoder runs in an iteration and not in a call: the interpreter runs signal handlers
@@ -41,10 +42,11 @@ def decode_result(operation: Operation, body: bytes | memoryview) -> Any:
         for result in results:
             return result
     except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
-        raise _bad_result(operation, error) from None
-    raise _bad_result(operation, StopIteration("StopIteration"))  # it has ended the loop
+        raise _bad_result(session, operation, error) from None
+    raise _bad_result(session, operation, StopIteration("StopIteration"))  # it has ended the loop
 
 
-def _bad_result(operation: Operation, error: Exception) -> BadStubData:
+def _bad_result(session: Session, operation: Operation, error: Exception) -> BadStubData:
     hint = "; the operation declares no result: -> TYPE" if operation.result is _NONE else ""
+    hint += session.versions_after("; ")
     return BadStubData(f"the result of {operation} is not of its type: {error}{hint}")

@@ -71,6 +71,7 @@ class Session(Outbox):
     Attributes:
         last_call: the number of the last call that has begun.
         maybes: how many of the open calls are maybe calls, which get no answer.
+        peer_version: the version of the interface that the other end has.
         plain_numbers: at a client, the numbers of the plain operations, by name.
         plain_operations: at a server, the plain operations by number.
     """
@@ -83,7 +84,7 @@ class Session(Outbox):
         self.pings = 0
         self.definition: Definition | None = None
         self.peer_credit = 0
-        self.server_version = (0, 0)
+        self.peer_version = (0, 0)
         self.peer_calls = 0
         self.metadata = SessionMetadata()
         self.owner: SessionOwner | None = None
@@ -94,6 +95,7 @@ class Session(Outbox):
         self._numbers: dict[str, tuple[int, str]] = {}
         self.last_call = 0
         self.maybes = 0
+        self._has_warned = False
 
     # The client.
 
@@ -139,24 +141,15 @@ class Session(Outbox):
         number, pipes = self._numbers.get(operation.name, (-1, ""))
         if number < 0:
             raise ProcnumOutOfRange(
-                f"the server's {operation.interface} has no {operation.name}{self._because_older()}"
+                f"the server's {operation.interface} has no {operation.name}"
+                + self.versions_after(": ")
             )
         if pipes != operation.signature_of_pipes:
             raise WrongPipeVersion(
                 f"{operation} has the pipes ({operation.signature_of_pipes}) here and ({pipes}) at "
-                "the server"
+                f"the server{self.versions_after('; ')}"
             )
         return number
-
-    def _because_older(self) -> str:
-        """Returns the part of an error text that says that the server is older, or ``""``."""
-        assert self.definition is not None
-        if self.server_version >= self.definition.version:
-            return ""
-        there, here = (
-            f"{major}.{minor}" for major, minor in (self.server_version, self.definition.version)
-        )
-        return f": the server has version {there}, and this client has version {here}"
 
     def has(self, name: str) -> bool:
         """Whether the server has an operation of this name. If this end knows the operation too,
@@ -240,6 +233,19 @@ class Session(Outbox):
             self.emit(Kind.SHUTDOWN, 0, encode_body(Reason(0, message, self.last_call)))
 
     # Both.
+
+    def versions_after(self, mark: str) -> str:
+        """Returns the end of an error text: both versions of the interface after the mark, or
+        ``""`` if the ends have the same version.
+        """
+        if self.definition is None or self.peer_version == self.definition.version:
+            return ""
+        here, there = (
+            f"{major}.{minor}" for major, minor in (self.definition.version, self.peer_version)
+        )
+        if self.party is Party.SERVER:
+            return f"{mark}this server has version {here}, and the client has version {there}"
+        return f"{mark}the server has version {there}, and this client has version {here}"
 
     def close(self, failure: RpcError, *, silently: bool = False) -> None:
         """Ends the connection: every open call fails with ``failure``.
@@ -336,6 +342,7 @@ class Session(Outbox):
             self.emit(Kind.BIND_NAK, 0, encode_body(Reason(refusal.code, refusal.message)))
             return Event.REFUSED, None
         self.definition = self._definitions[wanted.uuid]
+        self.peer_version = wanted.version
         self._by_number = list(self.definition.operations.values())
         self.plain_operations = {i: one for i, one in enumerate(self._by_number) if one.is_plain}
         self.peer_credit = wanted.credit
@@ -362,7 +369,7 @@ class Session(Outbox):
         given = decode_body(frame, BindAck)
         if given.credit < LEAST_CREDIT or given.max_frame < LEAST_FRAME or given.calls < 1:
             raise ProtocolError("the server's limits are too low")
-        self.server_version = given.version
+        self.peer_version = given.version
         self.peer_credit = given.credit
         self._set_max_frame(given.max_frame)
         self.peer_calls = given.calls
@@ -420,11 +427,16 @@ class Session(Outbox):
             error = ServerTooBusy(f"{self.limits.calls:,} calls are open, and that is the limit")
         elif maybe != self._by_number[frame.number].options.maybe:
             error = ProtocolError(
-                "the client and the server differ about maybe=True for this operation"
+                "the client and the server differ about maybe=True for "
+                f"{self._by_number[frame.number]}{self.versions_after('; ')}"
             )
         if error is not None:
             if not maybe:
                 self.emit_fault(frame.call, error)
+            elif not self._has_warned:
+                # The client learns nothing. One warning is enough, because it may call often.
+                self._has_warned = True
+                logger.warning("a call of a client was dropped: %s", error)
             return _NOTHING
         operation = self._by_number[frame.number]
         call = (StreamCall if operation.streams else Call)(self, frame.call, operation)

@@ -116,8 +116,8 @@ class Interface(abc.ABC):
         uuid: identifies the interface, and never changes; make one with ``uuid.uuid4()``, or with
             ``python -m uuid`` (Python 3.12 and later).
         version: (major, minor), 0 to 65,535 each. A server serves clients of its own major version.
-            New operations, and new parameters with defaults, need a new minor version. Any other
-            change, including one of a default, needs a new major version.
+            New operations, new last parameters with defaults and new fields with defaults need a
+            new minor version; docs/rpc-evolution.md says what each other change leads to.
         raises: exceptions that reach the client as what they are, with their fields: subclasses of
             :class:`Fault`. A class with fields is a dataclass with ``eq=False``. The exceptions of
             a base interface need not be repeated. To add one, increase the minor version: an older

@@ -58,7 +58,10 @@ def _failure_of(body: FaultBody, declared: Declared) -> RpcError:
         try:
             failure = kind.with_fields(body.fields or _NO_FIELDS, failure)
         except Exception as error:
-            failure = BadStubData(f"the fields of {body.raised} are not of their types: {error}")
+            failure = BadStubData(
+                f"the fields of {body.raised} are not of their types: {error}; its message is: "
+                f"{body.message}"
+            )
     return failure.carrying(
         body.notes or (),
         _failure_of(body.cause, declared) if body.cause else None,
