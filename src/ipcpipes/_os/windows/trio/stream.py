@@ -50,7 +50,7 @@ class Pipe(pipe_end.PipeEnd, TrioEnd):
             trio.lowlevel.register_with_iocp(handle)
         except OSError as error:
             # ERROR_INVALID_PARAMETER; a pipe's end has one completion port in its whole life.
-            if error.winerror != 87 or self._endpoint.kind != "inherited":
+            if error.winerror != 87 or not self._endpoint._is_number:
                 raise
             raise NotSupported(
                 f"{self._endpoint}: the process that this handle comes from has used it with its "
