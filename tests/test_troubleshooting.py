@@ -653,6 +653,14 @@ async def receive_text_as_a_length() -> None:
         await channel.receive()
 
 
+@provokes("MessageTooLarge")
+async def receive_into_too_little_memory() -> None:
+    left, right = memory_stream_pair()
+    async with ipcpipes.MessageChannel(left) as channel, ipcpipes.MessageChannel(right) as peer:
+        await peer.send(bytes(16))
+        await channel.receive_into(bytearray(8))
+
+
 @provokes("IncompleteMessage")
 async def receive_half_a_message() -> None:
     left, right = memory_stream_pair()

@@ -13,6 +13,7 @@ import trio
 from .. import abc
 from .._os import still_receives
 from .._os.common.forking import remember
+from .._os.common.receive_size import writable_bytes
 from ..framing import Buffer, Framing
 from .core import MESSAGE_OVERHEAD, MOST_MESSAGES, NO_DESCRIPTORS
 from .sending import Sending, ki_protected
@@ -200,6 +201,12 @@ class Channel(Sending, abc.MessageChannel):
             messages = [message for message, _ in self._arrived]
         self._arrived.clear()
         return messages
+
+    @ki_protected
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        with writable_bytes(buffer) as memory:
+            await self._wait_for_messages(1)
+            return self._copy_first(memory)
 
     @ki_protected
     async def receive_descriptors(self) -> tuple[bytes, list[int]]:

@@ -191,6 +191,26 @@ class ChannelCore(ChannelNumber, ABC):
             raise header_too_large(header, self._max_size)
         return [part for message in messages for part in (header, message)]
 
+    def _copy_first(self, memory: memoryview) -> int:
+        """Copies the first message in ``_arrived`` into ``memory``, and takes it out. Returns its
+        size.
+
+        Raises:
+            MessageTooLarge: it does not fit. It stays in ``_arrived``.
+        """
+        first = self._arrived[0]
+        message = first if self._pending is None else first[0]
+        size = len(message)
+        if size > len(memory):
+            raise MessageTooLarge(size, len(memory), "the limit is the memory of receive_into")
+        memory[:size] = message
+        if self._pending is not None:
+            self._pending.close_first(1)
+        # popleft() is not used: after a call the interpreter runs signal handlers, and an
+        # exception would lose the message.
+        del self._arrived[0]
+        return size
+
     def _discard_owed(self) -> None:
         """Discards the messages that are replies to ended calls of ``transact``."""
         while self._owed and self._arrived:

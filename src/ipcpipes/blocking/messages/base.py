@@ -11,6 +11,7 @@ import trio
 from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
 from ..._os.common.opened import OpenNumbers
+from ..._os.common.receive_size import writable_bytes
 from ..._os.handles.pending import PendingHandles
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
@@ -223,6 +224,29 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         arrived *= 0  # clear() is a call, as popleft() is in receive()
         return messages
 
+    def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        carrier = self._carrier
+        # The view is released when the function returns. A call of release() would let a signal
+        # handler run.
+        memory = writable_bytes(buffer)
+        try:
+            del carrier._may_receive["turn"]
+        except KeyError:
+            memory.release()
+            raise carrier._busy("receiving from") from None
+        try:
+            self._require_open()
+            self._wait_until_arrived(deadline)
+            return self._copy_first(memory)
+        except BaseException:
+            memory.release()  # the traceback would keep it
+            raise
+        finally:
+            carrier._may_receive["turn"] = None
+            if carrier._number == -1:
+                carrier._leave()
+
     def receive_descriptors(self, *, timeout: float | None = None) -> tuple[bytes, list[int]]:
         deadline = None if timeout is None else Deadline.after(timeout)
         if self._pending is None:
@@ -272,6 +296,23 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             if carrier._number == -1:
                 carrier._leave()
 
+    def _wait_until_arrived(self, deadline: Deadline | None) -> None:
+        """Waits until a message has arrived, and keeps it in ``_arrived``. The caller has the turn
+        to receive.
+        """
+        if self._owed:
+            self._discard_owed()
+        while not self._arrived:
+            message = self._fill_once(1, deadline)
+            # From here to the end of the loop no signal handler runs (Python 3.11 and later).
+            if self._owed:
+                if message is None:
+                    self._discard_owed()
+                else:
+                    self._owed -= 1
+            elif message is not None:
+                self._arrived.append(message)
+
     def _fill_once(self, limit: int, deadline: Deadline | None) -> bytes | None:
         """Calls :meth:`_fill`, with a deadline of its own if descriptors have arrived whose message
         is incomplete.
@@ -315,20 +356,9 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             trio.ClosedResourceError: the channel is closed.
         """
         self._require_open()
-        if self._owed:
-            self._discard_owed()
         deadline = Deadline(0)
         try:
-            while not self._arrived:
-                message = self._fill_once(1, deadline)
-                # From here to the end of the loop no signal handler runs (Python 3.11 and later).
-                if self._owed:
-                    if message is None:
-                        self._discard_owed()
-                    else:
-                        self._owed -= 1
-                elif message is not None:
-                    self._arrived.append(message)
+            self._wait_until_arrived(deadline)
         except TimeoutError:
             if not deadline.has_raised:
                 raise
