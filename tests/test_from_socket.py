@@ -61,7 +61,7 @@ def test_both_ends_of_a_pipe_by_their_numbers(driver: str) -> None:
 def test_a_number_that_is_not_inheritable_is_taken_too(driver: str) -> None:
     receiver, sender = blocking.open_anonymous_pipe()
     with sender:
-        number = receiver._take_number(None)
+        number = receiver.detach()
         assert not is_inheritable(number)
         end = DOORS[driver](Endpoint.from_socket(number), direction="receive")
         sender.send_all(b"x")

@@ -36,7 +36,8 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     precedence. If ``aclose`` is cancelled, it closes at once.
 
     The channels of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number by
-    which the system knows the connection.
+    which the system knows the connection; and ``detach()``, which gives the open connection to
+    another owner.
 
     Several tasks may send at once: they take turns in the order of their calls, and the bytes of
     their messages do not mix. Only one task may receive at a time.

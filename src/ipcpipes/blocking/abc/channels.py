@@ -26,7 +26,8 @@ class MessageChannel(Protocol):
     ``for message in channel`` ends at the end of the channel.
 
     The channels of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number by
-    which the system knows the connection.
+    which the system knows the connection; and ``detach()``, which gives the open connection to
+    another owner.
 
     Several threads may send: they wait for each other, and their messages do not mix. One thread
     may receive, also while others send.

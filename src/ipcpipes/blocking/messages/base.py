@@ -370,6 +370,31 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     def _send_eof(self) -> None:
         self._in_send_turn(None, lambda _: self._carrier._put_eof())
 
+    def detach(self) -> int:
+        """Gives the connection up, and returns its number: a descriptor, on Windows a handle.
+        Afterwards this channel is closed, and the number belongs to you: the connection is still
+        open, and ``connect_messages(Endpoint.from_socket(number), framing=...)`` makes a channel of
+        it again, in this process or in another one that has got it (``send_descriptors``,
+        ``pass_fds``). The framing must be the same, on Windows ``max_descriptors`` too.
+
+        Nothing is lost: the channel is refused, and stays as it was, if it has something that the
+        next owner would not get. A channel reads ahead, so this works if the peer waits for a reply
+        after each of its messages. The next owner gets what ``detach`` of a stream says.
+
+        Returns:
+            The number. Close it, or pass it on.
+
+        Raises:
+            RuntimeError: messages or a part of a message have arrived in this channel; or the late
+                reply to a ``transact`` has not.
+            trio.BrokenResourceError: the channel cannot send or receive any more.
+            trio.BusyResourceError: a thread is using the channel.
+            trio.ClosedResourceError: the channel is closed.
+            ipcpipes.NotSupported: the channel is over a stream that ipcpipes did not make; or the
+                splitter of a framing of yours has no ``has_part``.
+        """
+        return self._detach()
+
     def close(self) -> None:
         self._carrier.close()
 

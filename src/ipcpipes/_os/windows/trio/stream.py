@@ -57,6 +57,12 @@ class Pipe(pipe_end.PipeEnd, TrioEnd):
                 "event loop, and no other process can; hand over an end that was not used"
             ) from None
 
+    def _require_whole(self) -> None:
+        raise NotSupported(
+            "a pipe's end belongs to one completion port in its whole life, and trio has bound it "
+            "to its own; use ipcpipes.blocking for connections that go to another process"
+        )
+
     def _look_up_peer(self, handle: int) -> PeerIdentity:
         if self._known_process is not None:
             return calls.process_identity(self._known_process)
