@@ -21,6 +21,7 @@ from ipcpipes import AccessPolicy, Endpoint, User, blocking, rpc
 from .rpc_drivers import Driver
 from .test_handing_over import close, receive_some, send_all
 from .test_inherited_endpoints import DOORS, LISTENERS, MESSAGE_DOORS, drivers
+from .test_worker_group import SERVER, ask, running
 
 if sys.platform == "win32":
     pytest.skip("about sockets", allow_module_level=True)
@@ -421,3 +422,29 @@ def test_a_channel_of_a_listening_socket(short_tmp: Path) -> None:
         with blocking.connect_messages(path) as client, listener.accept() as server:
             client.send(b"hello")
             assert server.receive() == b"hello"
+
+
+async def test_a_group_of_workers_takes_a_listening_socket(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    where = Endpoint.from_socket(listening_at(path))
+    async with running(SERVER, 2, endpoint=where):
+        assert await ask(Endpoint.path(path)) != os.getpid()
+    assert path.is_socket()
+
+
+@drivers
+def test_a_forked_child_cannot_use_it(driver: str) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        stream = DOORS[driver](Endpoint.from_socket(ours))
+        pid = os.fork()
+        if pid == 0:
+            try:
+                stream.fileno()
+            except trio.ClosedResourceError:
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        send_all(stream, b"the parent can")
+        assert theirs.recv(100) == b"the parent can"
+        close(stream)
