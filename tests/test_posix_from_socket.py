@@ -18,6 +18,7 @@ import trio
 import ipcpipes
 from ipcpipes import AccessPolicy, Endpoint, User, blocking, rpc
 
+from .forking import error_of, in_forked_child
 from .rpc_drivers import Driver
 from .test_handing_over import close, receive_some, send_all
 from .test_inherited_endpoints import DOORS, LISTENERS, MESSAGE_DOORS, drivers
@@ -437,14 +438,7 @@ def test_a_forked_child_cannot_use_it(driver: str) -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         stream = DOORS[driver](Endpoint.from_socket(ours))
-        pid = os.fork()
-        if pid == 0:
-            try:
-                stream.fileno()
-            except trio.ClosedResourceError:
-                os._exit(7)
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert in_forked_child(stream.fileno) == error_of("stream")
         send_all(stream, b"the parent can")
         assert theirs.recv(100) == b"the parent can"
         close(stream)
