@@ -401,6 +401,32 @@ def test_a_thread_that_uses_the_channel_keeps_it() -> None:
         assert worker.result() == b"x"
 
 
+def test_a_refused_detach_does_not_stop_senders() -> None:
+    client, server = channel_pair()
+    with client, server:
+        client.send(b"kept")
+        with pytest.raises(ipcpipes.MessageTooLarge):
+            server.receive_into(bytearray(1))
+
+        def send_many() -> None:
+            for _ in range(3000):
+                server.send(b"x")
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            workers = [Worker(send_many) for _ in range(2)]
+            reader = Worker(lambda: [client.receive(timeout=20) for _ in range(6000)])
+            while not all(worker.is_done for worker in workers):
+                with pytest.raises((RuntimeError, trio.BusyResourceError)):
+                    server.detach()
+        finally:
+            sys.setswitchinterval(before)
+        assert len(reader.result()) == 6000
+        for worker in workers:
+            worker.result()
+
+
 async def test_a_broken_channel_is_refused() -> None:
     left, right = await stream_pair()
     async with left, ipcpipes.MessageChannel(right) as channel:

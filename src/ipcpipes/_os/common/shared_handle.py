@@ -119,7 +119,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
         finally:
             for lock in taken:
                 lock["turn"] = None
-            if self._number == -1:
+            if self._number == -1 or self._waiting:
                 self._leave()
 
     def _after_turn(self) -> None:
