@@ -18,7 +18,6 @@ import trio
 import ipcpipes
 from ipcpipes import AccessPolicy, Endpoint, User, blocking, rpc
 
-from .forking import error_of, in_forked_child
 from .rpc_drivers import Driver
 from .test_handing_over import close, receive_some, send_all
 from .test_inherited_endpoints import DOORS, LISTENERS, MESSAGE_DOORS, drivers
@@ -28,6 +27,8 @@ if sys.platform == "win32":
     pytest.skip("about sockets", allow_module_level=True)
 
 from ipcpipes._os.posix import calls, inheritance
+
+from .forking import error_of, in_forked_child
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="SOCK_SEQPACKET")
 
