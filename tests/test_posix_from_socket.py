@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -18,13 +18,15 @@ import trio
 import ipcpipes
 from ipcpipes import AccessPolicy, Endpoint, User, blocking, rpc
 
+from .conftest import WINDOWS
 from .rpc_drivers import Driver
 from .test_handing_over import close, receive_some, send_all
 from .test_inherited_endpoints import DOORS, LISTENERS, MESSAGE_DOORS, drivers
 from .test_worker_group import SERVER, ask, running
 
-if sys.platform == "win32":
+if WINDOWS:
     pytest.skip("about sockets", allow_module_level=True)
+assert sys.platform != "win32" or not TYPE_CHECKING
 
 from ipcpipes._os.posix import calls, inheritance
 
