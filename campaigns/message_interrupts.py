@@ -249,7 +249,13 @@ def _receive_messages(interrupter: Interrupter, drawn: Random, figures: dict[str
             nonlocal got
             got = ours.receive_descriptors(timeout=timeout)
 
-        ways = [receive, receive_many]
+        memory = bytearray(largest + 100)
+
+        def receive_into() -> None:
+            nonlocal got
+            got = ours.receive_into(memory, timeout=timeout)
+
+        ways = [receive, receive_many, receive_into]
         if "max_descriptors" in options:
             ways.append(receive_descriptors)
         expected = 0
@@ -262,6 +268,8 @@ def _receive_messages(interrupter: Interrupter, drawn: Random, figures: dict[str
                 messages: list[bytes] = got if isinstance(got, list) else []
                 if isinstance(got, bytes):
                     messages = [got]
+                elif isinstance(got, int):
+                    messages = [bytes(memory[:got])]
                 elif isinstance(got, tuple):
                     messages = [got[0]]
                     for number in got[1]:

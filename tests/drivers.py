@@ -167,6 +167,10 @@ class TrioChannel(ipcpipes.abc.MessageChannel):
         with self._receiving:
             return await in_turns(self.blocking.receive_many)
 
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        with self._receiving:
+            return await in_turns(self.blocking.receive_into, buffer)
+
     async def send_descriptors(self, value: Any, descriptors: Any) -> None:
         await in_thread(self.blocking.send_descriptors, value, descriptors)
 

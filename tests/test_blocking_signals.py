@@ -63,6 +63,7 @@ client, server = pair(blocking.listen_messages, blocking.connect_messages, frami
 for timeout in (None, 30):
     assert interrupted(client.receive, timeout=timeout)
     assert interrupted(client.receive_many, timeout=timeout)
+    assert interrupted(client.receive_into, bytearray(10), timeout=timeout)
 server.send(b"nothing is lost")
 assert client.receive() == b"nothing is lost"
 client.send(b"still good")

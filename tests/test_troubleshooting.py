@@ -210,6 +210,22 @@ async def connect_to_a_number_that_is_not_inherited() -> None:
     await ipcpipes.connect(Endpoint.inherited(99_996))
 
 
+@provokes("EndpointNotFound", where=not WINDOWS)
+async def take_over_a_socket_twice() -> None:
+    ours, theirs = socket.socketpair()
+    where = Endpoint.from_socket(ours)
+    with theirs:
+        async with await ipcpipes.connect(where):
+            await ipcpipes.connect(where)
+
+
+@provokes("NotAnEndpoint", where=LINUX)
+async def take_over_a_socket_without_a_connection() -> None:
+    if sys.platform != "win32":
+        with socket.socket(socket.AF_UNIX) as lonely:
+            await ipcpipes.connect(Endpoint.from_socket(lonely))
+
+
 @provokes("EndpointRefused", where=not WINDOWS)
 async def connect_to_a_dead_socket() -> None:
     endpoint = unique_endpoint()
@@ -635,6 +651,14 @@ async def receive_text_as_a_length() -> None:
     async with ipcpipes.MessageChannel(left) as channel:
         await right.send_all(b"GET / HTTP/1.1\r\n\r\n")
         await channel.receive()
+
+
+@provokes("MessageTooLarge")
+async def receive_into_too_little_memory() -> None:
+    left, right = memory_stream_pair()
+    async with ipcpipes.MessageChannel(left) as channel, ipcpipes.MessageChannel(right) as peer:
+        await peer.send(bytes(16))
+        await channel.receive_into(bytearray(8))
 
 
 @provokes("IncompleteMessage")

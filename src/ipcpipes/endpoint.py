@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from .activation import activated
@@ -67,7 +68,7 @@ def _abstract_fault(name: str) -> str:
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
 
-def _inherited_fault(text: str) -> str:
+def _number_fault(text: str) -> str:
     if _NUMBER.fullmatch(text):
         return ""
     return "is not the number of a descriptor or handle, in decimal digits"
@@ -78,7 +79,8 @@ _FAULTS: dict[str, Callable[[str], str]] = {
     "path": _path_fault,
     "dotnet": _dotnet_fault,
     "abstract": _abstract_fault,
-    "inherited": _inherited_fault,
+    "inherited": _number_fault,
+    "socket": _number_fault,
 }
 
 
@@ -86,9 +88,9 @@ _FAULTS: dict[str, Callable[[str], str]] = {
 class Endpoint:
     r"""The place where a server listens and a client connects: an immutable value.
 
-    Make one with :meth:`named`, :meth:`path`, :meth:`dotnet`, :meth:`abstract` or
-    :meth:`inherited`; making one does not touch the system. Functions that take an endpoint also
-    take a ``str`` (an absolute path, or else a plain name) and an ``os.PathLike`` (a path).
+    Make one with :meth:`named`, :meth:`path`, :meth:`dotnet`, :meth:`abstract`, :meth:`inherited`
+    or :meth:`from_socket`; making one does not touch the system. Functions that take an endpoint
+    also take a ``str`` (an absolute path, or else a plain name) and an ``os.PathLike`` (a path).
 
     | made by | Linux and macOS | Windows |
     | --- | --- | --- |
@@ -97,6 +99,7 @@ class Endpoint:
     | dotnet | ``CoreFxPipe_<name>`` in ``$TMPDIR``, else in ``/tmp`` | ``\\.\pipe\<name>`` |
     | abstract | Linux: the abstract name; macOS: not supported | not supported |
     | inherited | the descriptor with that number | the handle with that number |
+    | from_socket | that socket, or the descriptor with that number | the handle with that number |
 
     The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``. If neither exists, the
     address is ``/tmp/ipcpipes-<uid>/<name>.sock``. At each use ipcpipes verifies that the directory
@@ -105,13 +108,18 @@ class Endpoint:
     ``listen`` refuses a name that a server has in another one of them (docs/endpoints.md).
 
     Attributes:
-        kind: the method that made it: ``"named"``, ``"path"``, ``"dotnet"``, ``"abstract"`` or
-            ``"inherited"``.
+        kind: the method that made it: ``"named"``, ``"path"``, ``"dotnet"``, ``"abstract"``,
+            ``"inherited"``, or ``"socket"`` for :meth:`from_socket`.
         name: the name, path or number.
     """
 
-    kind: Literal["named", "path", "dotnet", "abstract", "inherited"]
+    kind: Literal["named", "path", "dotnet", "abstract", "inherited", "socket"]
     name: str
+    # What from_socket was given. A number is in a list, and is removed from it when it is taken
+    # over.
+    _given: socket.socket | list[int] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -123,6 +131,8 @@ class Endpoint:
         fault = _FAULTS[self.kind](self.name)
         if fault:
             raise InvalidEndpoint(f"{self.name!r} {fault}")
+        if self.kind == "socket":
+            object.__setattr__(self, "_given", [int(self.name)])
 
     @classmethod
     def named(cls, name: str) -> Endpoint:
@@ -229,6 +239,58 @@ class Endpoint:
         return cls("inherited", str(number))
 
     @classmethod
+    def from_socket(cls, sock: socket.socket | int) -> Endpoint:
+        """Makes an endpoint for a socket or pipe that this program has opened or received itself::
+
+            ours, theirs = socket.socketpair()
+            stream = await ipcpipes.connect(Endpoint.from_socket(ours))
+
+        It works once, in any function that takes an endpoint: those that connect take a connected
+        Unix domain socket, or an end of a pipe; those that listen take a socket that listens
+        (POSIX). The rules are those of :meth:`inherited`, which is for what the parent process has
+        passed on, and which checks that this is the case.
+
+        The socket belongs to you until the function has checked it. If the function refuses it with
+        one of the errors below, the socket stays yours and is as it was. If the checks succeed, it
+        belongs to the stream, channel or listener, and ``sock`` is detached. It becomes
+        close-on-exec; its blocking mode and its send buffer are what ipcpipes needs and
+        ``buffer_size=`` says, and its other options stay.
+
+        ``server=`` is compared with the user that the system names for the other end (SO_PEERCRED,
+        getpeereid(3); Windows: the owner of the pipe). ``access=`` is checked for each client that
+        a listener accepts. A listener never removes the file of the socket, and does not change the
+        length of its queue (``backlog=``); further clients than ``max_instances=`` wait in the
+        queue.
+
+        What the functions raise, besides what they raise for every endpoint:
+        :exc:`EndpointNotFound` (it was taken over before, closed or detached),
+        :exc:`EndpointDenied` (the pipe goes in the other direction), :exc:`NotAnEndpoint` (it is
+        something else: a datagram or network socket, a socket that is not connected), and
+        :exc:`NotSupported` (Windows: nothing can listen, and a handle for both directions must have
+        been opened with FILE_FLAG_OVERLAPPED; ``server=``: the system names no user).
+
+        Args:
+            sock: a socket; or a descriptor, Windows: the handle of a pipe. A number must have no
+                other owner, which would close it too. For a socket of trio, or another object that
+                owns a descriptor, give ``sock.detach()``.
+
+        Raises:
+            TypeError: ``sock`` is neither a :class:`socket.socket` nor an ``int``.
+            InvalidEndpoint: the number is negative, or the socket is closed.
+        """
+        if isinstance(sock, bool) or not isinstance(sock, (socket.socket, int)):
+            raise TypeError(
+                f"a socket is a socket.socket or the number of a descriptor or handle, not {sock!r}"
+            )
+        if isinstance(sock, int):
+            return cls("socket", str(sock))
+        if sock.fileno() == -1:
+            raise InvalidEndpoint("this socket is closed, or was detached")
+        endpoint = cls("socket", str(sock.fileno()))
+        object.__setattr__(endpoint, "_given", sock)
+        return endpoint
+
+    @classmethod
     def activated(cls, name: str | None = None) -> Endpoint | None:
         """Finds a listening socket that systemd has passed to this process (socket activation)::
 
@@ -290,12 +352,17 @@ class Endpoint:
 
         Raises:
             InvalidEndpoint: the endpoint cannot work on this system.
-            NotSupported: this system has no such endpoints, or the endpoint is an inherited one,
-                which has no address.
+            NotSupported: this system has no such endpoints, or the endpoint is that of
+                :meth:`inherited` or :meth:`from_socket`, which has no address.
         """
-        if self.kind == "inherited":
+        if self._is_number:
             raise NotSupported(f"{self} has no address, only a number")
         return _resolve(self)
+
+    @property
+    def _is_number(self) -> bool:
+        """Whether it stands for something that is open already, and has no address."""
+        return self.kind in ("inherited", "socket")
 
     def __str__(self) -> str:
         name = self.name.rstrip("\0")
@@ -330,7 +397,7 @@ def posix_address(
     """Returns the socket address of ``endpoint``: a path, or a NUL and an abstract name.
 
     Args:
-        endpoint: of any kind but ``inherited``.
+        endpoint: of a kind that has an address.
         runtime_directory: the directory of plain names.
         temporary_directory: .NET's ``Path.GetTempPath()``.
         limit: the size of ``sun_path`` in bytes.
@@ -379,7 +446,7 @@ def windows_address(endpoint: Endpoint, *, sid: str) -> str:
     """Returns the pipe path of ``endpoint``.
 
     Args:
-        endpoint: of any kind but ``inherited``.
+        endpoint: of a kind that has an address.
         sid: the SID of the current user as text.
 
     Raises:

@@ -71,6 +71,7 @@ class FramingError(IpcError, ValueError):
 
     A method that sends raises it directly: it is your program's mistake, and nothing was sent. A
     channel that receives raises :exc:`trio.BrokenResourceError` from it: it is the peer's mistake.
+    (``receive_into`` raises :exc:`MessageTooLarge` directly if your memory is too small.)
 
     Cause and cure: docs/troubleshooting.md#framingerror
     """
@@ -78,12 +79,13 @@ class FramingError(IpcError, ValueError):
 
 class MessageTooLarge(FramingError):
     """Raised when a message is larger than the limit; the text says both sizes. Raise ``max_size``
-    at both ends, or send the message in parts.
+    at both ends, or send the message in parts. ``receive_into`` raises it if the memory that you
+    gave is too small: give at least ``size`` bytes, and the next call receives the same message.
 
     Attributes:
         size: the size of the message in bytes; with a framing that does not announce sizes, the
             number of bytes received before it was refused.
-        max_size: the largest size allowed.
+        max_size: the largest size allowed; from ``receive_into``, the size of the memory.
         reason: where the limit comes from, in words.
 
     Cause and cure: docs/troubleshooting.md#messagetoolarge

@@ -127,8 +127,8 @@ class ConnectRequest:
         try:
             return connect(self._endpoint, waited=waited, **self._options)
         except (EndpointNotFound, EndpointRefused):
-            # An inherited endpoint does not appear later.
-            if remaining <= 0 or self._endpoint.kind == "inherited":
+            # A number that is not there now does not appear later.
+            if remaining <= 0 or self._endpoint._is_number:
                 raise
             return None
 

@@ -36,7 +36,8 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     precedence. If ``aclose`` is cancelled, it closes at once.
 
     The channels of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number by
-    which the system knows the connection.
+    which the system knows the connection; and ``detach()``, which gives the open connection to
+    another owner.
 
     Several tasks may send at once: they take turns in the order of their calls, and the bytes of
     their messages do not mix. Only one task may receive at a time.
@@ -200,6 +201,29 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
                 :meth:`receive`.
             trio.ClosedResourceError: you closed the channel.
             trio.BusyResourceError: another task of your program is receiving.
+        """
+
+    @abstractmethod
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        """Receives the next message into ``buffer``, for a program that uses the same memory for
+        all messages, or an array that exists already. A cancelled call loses nothing.
+
+        The channel reads ahead, so the bytes are copied once, from its own memory.
+
+        Args:
+            buffer: writable, contiguous memory of one byte or more. Only the bytes of the message
+                are changed, and not before the whole message has arrived.
+
+        Returns:
+            The size of the message in bytes; 0 is an empty message, not the end.
+
+        Raises:
+            ipcpipes.MessageTooLarge: the message does not fit into ``buffer``; ``size`` is its size
+                and ``max_size`` that of ``buffer``. Nothing is lost: the message stays in the
+                channel, and the next call of any receiving method returns it.
+            TypeError: ``buffer`` is not a bytes-like object.
+            ValueError: ``buffer`` is read-only, not contiguous, or empty.
+            And all that :meth:`receive` raises.
         """
 
     @abstractmethod

@@ -40,7 +40,8 @@ class Connection(Uncopied, trio.abc.AsyncResource):
     has accepted, because some servers fork for each client.
 
     The connections of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number
-    by which the system knows this end.
+    by which the system knows this end; and ``detach()``, which gives the open connection to another
+    owner.
     """
 
     @property

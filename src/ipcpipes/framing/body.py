@@ -113,6 +113,9 @@ class BodySplitter(Splitter):
         self._body = None
         return (message,)
 
+    def has_part(self) -> bool:
+        return self._body is not None or bool(self._rest)
+
     def get_buffer(self) -> memoryview | None:
         return None if self._body is None else self._body.free
 

@@ -57,6 +57,16 @@ class Splitter(ABC):
                 if it ended inside a message.
         """
 
+    def has_part(self) -> bool:
+        """Returns whether this holds a part of a message. A channel calls it before it gives up its
+        connection (``detach``), because the next owner would not get that part.
+
+        Raises:
+            NotImplementedError: the default implementation, which cannot know. The channel cannot
+                be detached then.
+        """
+        raise NotImplementedError("this splitter does not tell whether it has a part of a message")
+
     def get_buffer(self) -> memoryview | None:
         """Returns memory for the rest of a large message. The channel receives directly into it
         and then calls :meth:`buffer_updated` instead of :meth:`split`, which saves a copy.

@@ -119,6 +119,9 @@ class _Splitter(Splitter):
             return then_raise(parts, MessageTooLarge(len(self._rest), self._max_size))
         return parts
 
+    def has_part(self) -> bool:
+        return bool(self._rest)
+
     def end(self) -> Iterable[bytes]:
         if not self._rest:
             return ()

@@ -13,6 +13,7 @@ import trio
 from .. import abc
 from .._os import still_receives
 from .._os.common.forking import remember
+from .._os.common.receive_size import writable_bytes
 from ..framing import Buffer, Framing
 from .core import MESSAGE_OVERHEAD, MOST_MESSAGES, NO_DESCRIPTORS
 from .sending import Sending, ki_protected
@@ -202,6 +203,12 @@ class Channel(Sending, abc.MessageChannel):
         return messages
 
     @ki_protected
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        with writable_bytes(buffer) as memory:
+            await self._wait_for_messages(1)
+            return self._copy_first(memory)
+
+    @ki_protected
     async def receive_descriptors(self) -> tuple[bytes, list[int]]:
         if self._pending is None:
             raise RuntimeError(NO_DESCRIPTORS)
@@ -323,6 +330,48 @@ class Channel(Sending, abc.MessageChannel):
             if error is None:
                 raise
             # The error of the block is the more important one.
+
+    @ki_protected
+    def detach(self) -> int:
+        """Gives the connection up, and returns its number: a descriptor (POSIX). Afterwards this
+        channel is closed, and the number belongs to you: the connection is still open, and
+        ``connect_messages(Endpoint.from_socket(number), framing=...)`` makes a channel of it again,
+        in this process or in another one that has got it (``send_descriptors``, ``pass_fds``). The
+        framing must be the same.
+
+        Nothing is lost: the channel is refused, and stays as it was, if it has something that the
+        next owner would not get. A channel reads ahead, so this works if the peer waits for a reply
+        after each of its messages. The next owner gets what ``detach`` of a stream says.
+
+        Returns:
+            The number. Close it, or pass it on.
+
+        Raises:
+            RuntimeError: messages or a part of a message have arrived in this channel; the late
+                reply to a ``transact`` has not; or messages of ``send_nowait`` wait to be sent.
+            trio.BrokenResourceError: the channel cannot send or receive any more.
+            trio.BusyResourceError: a task is using the channel.
+            trio.ClosedResourceError: the channel is closed.
+            ipcpipes.NotSupported: the channel is over a stream that ipcpipes did not make; or the
+                splitter of a framing of yours has no ``has_part``; or Windows, as for ``detach`` of
+                a stream.
+        """
+        number = self._detach()
+        self._close()
+        self._closed_text = "this channel was detached"
+        return number
+
+    def _require_nothing_kept(self) -> None:
+        if self._receiving or self._sending:
+            raise trio.BusyResourceError("another task is using this channel")
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        if self._gathered or self._in_transit or self._task is not None:
+            raise RuntimeError(
+                "messages of send_nowait wait to be sent; await wait_sent() before you detach the "
+                "channel"
+            )
+        super()._require_nothing_kept()
 
     def _close(self) -> None:
         self._lose("the channel was closed here")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import trio
 
 from .._os import ChannelNumber
+from .._os.common.connection_end import ConnectionEnd
 from .._os.common.receive_size import RECEIVE_INTERRUPTED
 from .._os.handles.attached import AttachedDescriptors
 from .._os.handles.headers import (
@@ -190,6 +191,72 @@ class ChannelCore(ChannelNumber, ABC):
         if len(header) > self._max_size:
             raise header_too_large(header, self._max_size)
         return [part for message in messages for part in (header, message)]
+
+    def _detach(self) -> int:
+        """Gives the connection up, and returns its number.
+
+        Raises:
+            NotSupported: ipcpipes did not make it.
+            And what :meth:`_require_nothing_kept` and the connection's ``detach`` raise.
+        """
+        self._require_open()
+        if not isinstance(self._carrier, ConnectionEnd):
+            raise NotSupported(
+                f"{self._connection!r} below this channel is not a connection of ipcpipes; only "
+                "the code that made this stream can give it up"
+            )
+        return self._carrier._detach(self._require_nothing_kept)
+
+    def _require_nothing_kept(self) -> None:
+        """Raises unless another owner of the connection could continue from here."""
+        if self._receive_fault is not None:
+            self._raise_fault()
+        kept = None
+        if self._arrived:
+            kept = f"{len(self._arrived)} messages have arrived in this channel; receive them"
+        elif self._owed:
+            kept = "the reply to a transact that has ended has not come yet; receive a message"
+        elif self._has_part():
+            kept = "a part of a message has arrived in this channel; receive the message"
+        if kept is not None:
+            raise RuntimeError(f"{kept} before you detach the channel")
+
+    def _has_part(self) -> bool:
+        """Returns whether this channel has a part of a message.
+
+        Raises:
+            NotSupported: the splitter of a user does not tell it.
+        """
+        if self._framing is None:
+            return self._headers is not None and self._headers.has_header
+        try:
+            has_part: bool = self._splitter.has_part()
+        except NotImplementedError:
+            raise NotSupported(
+                f"the splitter of {self._framing!r} does not tell whether it has a part of a "
+                "message, which would be lost; define has_part"
+            ) from None
+        return has_part
+
+    def _copy_first(self, memory: memoryview) -> int:
+        """Copies the first message in ``_arrived`` into ``memory``, and takes it out. Returns its
+        size.
+
+        Raises:
+            MessageTooLarge: it does not fit. It stays in ``_arrived``.
+        """
+        first = self._arrived[0]
+        message = first if self._pending is None else first[0]
+        size = len(message)
+        if size > len(memory):
+            raise MessageTooLarge(size, len(memory), "the limit is the memory of receive_into")
+        memory[:size] = message
+        if self._pending is not None:
+            self._pending.close_first(1)
+        # popleft() is not used: after a call the interpreter runs signal handlers, and an
+        # exception would lose the message.
+        del self._arrived[0]
+        return size
 
     def _discard_owed(self) -> None:
         """Discards the messages that are replies to ended calls of ``transact``."""

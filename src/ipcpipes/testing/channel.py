@@ -46,6 +46,7 @@ async def check_message_channel(
     checks = [
         _check_messages,
         _check_batches,
+        _check_receive_into,
         _check_invalid_messages,
         _check_checkpoints,
         _check_cancelled_receive,
@@ -131,6 +132,41 @@ async def _check_batches(sender: MessageChannel, receiver: MessageChannel) -> No
     assert await _receive_batches(receiver, 2) == [b"b", b"c"]
 
 
+async def _check_receive_into(sender: MessageChannel, receiver: MessageChannel) -> None:
+    for size in _sizes(sender):
+        message = _message(size)
+        memory = bytearray(b"." * (size + 3))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send, message)
+            assert await checkpoints(receiver.receive_into, memory) == size
+        assert memory == message + b"...", "only the bytes of the message are changed"
+    numbers = memoryview(bytearray(16)).cast("I")
+    await sender.send_many([b"12345678", b"abcdefgh", b"end"])
+    assert await receiver.receive_into(numbers[2:]) == 8
+    assert bytes(numbers) == bytes(8) + b"12345678", "bytes are counted, not elements"
+    for _ in range(2):
+        small = bytearray(b".......")
+        error = await raises(MessageTooLarge, receiver.receive_into, small)
+        assert (error.size, error.max_size) == (8, 7)
+        assert small == b".......", "a message that does not fit changes nothing"
+    await cancels(receiver.receive_into, bytearray(8))
+    whole = bytearray(8)
+    assert await receiver.receive_into(whole) == 8
+    assert whole == b"abcdefgh", "a message that did not fit is not lost"
+    nonsense: Any
+    for nonsense, kind in (
+        (b"read only", ValueError),
+        (bytearray(), ValueError),
+        (memoryview(bytearray(10))[::2], ValueError),
+        ("text", TypeError),
+    ):
+        await raises(kind, receiver.receive_into, nonsense)
+    assert await receiver.receive() == b"end"
+    await sender.send(_message(64))
+    await raises(MessageTooLarge, receiver.receive_into, bytearray(63))
+    assert await receiver.receive() == _message(64), "any receiving method returns it"
+
+
 async def _check_invalid_messages(sender: MessageChannel, receiver: MessageChannel) -> None:
     if sender.max_size < 2**31:
         too_large = bytes(sender.max_size + 1)
@@ -163,6 +199,7 @@ async def _check_checkpoints(sender: MessageChannel, receiver: MessageChannel) -
 async def _check_cancelled_receive(sender: MessageChannel, receiver: MessageChannel) -> None:
     await cancels(receiver.receive)
     await cancels(receiver.receive_many)
+    await cancels(receiver.receive_into, bytearray(10))
     await sender.send_many([b"one", b"two"])
     await cancels(receiver.receive)
     assert await receiver.receive() == b"one"
@@ -203,6 +240,7 @@ async def _check_busy(sender: MessageChannel, receiver: MessageChannel) -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
         await raises(trio.BusyResourceError, receiver.receive)
         await raises(trio.BusyResourceError, receiver.receive_many)
+        await raises(trio.BusyResourceError, receiver.receive_into, bytearray(10))
         nursery.cancel_scope.cancel()
     await _exchange(sender, receiver, b"one at a time")
 
@@ -248,6 +286,7 @@ async def _check_end(sender: MessageChannel, receiver: MessageChannel) -> None:
     for _ in range(2):
         await raises(trio.EndOfChannel, receiver.receive)
         await raises(trio.EndOfChannel, receiver.receive_many)
+        await raises(trio.EndOfChannel, receiver.receive_into, bytearray(10))
 
 
 async def _check_closed_peer(sender: MessageChannel, receiver: MessageChannel) -> None:
@@ -270,6 +309,7 @@ async def _check_close(channel: MessageChannel, other: MessageChannel) -> None:
         await channel.aclose()
     await raises(trio.ClosedResourceError, channel.receive)
     await raises(trio.ClosedResourceError, channel.receive_many)
+    await raises(trio.ClosedResourceError, channel.receive_into, bytearray(10))
     await raises(trio.ClosedResourceError, channel.send, b"x")
     await raises(trio.ClosedResourceError, channel.send_many, [])
     await channel.aclose()

@@ -93,6 +93,14 @@ class Receiving(SharedHandle):
             raise StopIteration
         return data
 
+    def _require_whole(self) -> None:
+        super()._require_whole()
+        if self._came:
+            raise RuntimeError(
+                "an interrupted receive has left data in this stream; receive it before you detach "
+                "the stream"
+            )
+
     def _kept_data(self) -> bytes:
         """Returns the data that an interrupted receive has left in ``_came``.
 

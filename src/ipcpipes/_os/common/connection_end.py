@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import trio
@@ -30,6 +31,7 @@ class ConnectionEnd(Uncopied, ABC):
         _number: the descriptor or handle; -1 before the end of ``__init__``, and after closing, so
             that a number which the system has given to something else is never used.
         _owner: the slot of a connection that a listener has accepted.
+        _taken: the number on its way out of this object; see :meth:`_take_number`.
         _send_fault: why nothing can be sent any more.
         _receive_fault: why nothing can be received any more.
     """
@@ -37,6 +39,7 @@ class ConnectionEnd(Uncopied, ABC):
     _word_for_number: str
     _closed_text = "this stream was closed here"
     _number = -1
+    _taken = -1
     _endpoint: Endpoint
     _owner: ConnectionSlot | None
     _peer: PeerIdentity | None = None
@@ -58,6 +61,71 @@ class ConnectionEnd(Uncopied, ABC):
     @property
     def receive_buffer_size(self) -> int:
         return self._buffer_sizes()[1]
+
+    def detach(self) -> int:
+        """Gives this end up, and returns its number: a descriptor, on Windows a handle. Afterwards
+        this end is closed here, and the number belongs to you: the connection is still open, and
+        :meth:`ipcpipes.Endpoint.from_socket` makes a stream or channel of it again, in this process
+        or in another one that has got it (``send_descriptors``, ``pass_fds``).
+
+        Nothing is lost. This end is refused, and stays as it was, if it has data that only this
+        process knows of.
+
+        The next owner gets a connection as it is for the system: ``peer`` is the same there
+        (POSIX), and after ``send_eof`` nothing more can be sent. What only this process knows is
+        not passed on: ``endpoint``, and whose client it is, so ``run_as_client`` does not work
+        there. A listener that has accepted this connection does not count it any more
+        (``connection_count``, ``max_instances``).
+
+        POSIX: the descriptor is in blocking mode and close-on-exec. Windows: the handle is
+        overlapped and not inheritable.
+
+        Returns:
+            The number. Close it, or pass it on.
+
+        Raises:
+            RuntimeError: bytes of an interrupted receive are in this stream; receive them first.
+            trio.BrokenResourceError: this end cannot send or receive any more, so another process
+                could not continue.
+            trio.BusyResourceError: a task or thread is using this end.
+            trio.ClosedResourceError: this end is closed.
+            ipcpipes.NotSupported: Windows, under trio: a pipe's end belongs to one completion port
+                in its whole life, and trio has bound it to its own. Use ``ipcpipes.blocking`` for
+                connections that go to another process.
+        """
+        return self._detach(lambda: None)
+
+    def _detach(self, check: Callable[[], object]) -> int:
+        """Does what :meth:`detach` does.
+
+        Args:
+            check: raises if another object has data that would be lost. It is called while nothing
+                uses this end.
+        """
+
+        def check_both() -> None:
+            self._require_whole()
+            check()
+
+        self._take_number(check_both)
+        self._closed_text = "this end was detached"
+        self._release(self._taken)
+        # This is one step, and from here to the caller no signal handler runs.
+        number, self._taken = self._taken, -1
+        return number
+
+    def _require_whole(self) -> None:
+        """Raises unless another owner of the number could continue from here. Systems and drivers
+        add checks.
+        """
+        fault = self._send_fault or self._receive_fault
+        if fault is not None:
+            raise trio.BrokenResourceError(fault)
+
+    def _release(self, number: int) -> None:
+        """Prepares the number for another owner."""
+        if self._owner is not None:
+            self._owner.released()
 
     def _require_open(self) -> int:
         if self._number == -1:
@@ -81,7 +149,7 @@ class ConnectionEnd(Uncopied, ABC):
     @property
     def _unclosed_number(self) -> int:
         """The number that this object still has to close; -1 if it has nothing to close."""
-        return self._number
+        return max(self._number, self._taken)
 
     def __repr__(self) -> str:
         number = self._number
@@ -131,11 +199,13 @@ class ConnectionEnd(Uncopied, ABC):
         """
 
     @abstractmethod
-    def _take_number(self, refusal: str | None) -> int:
-        """Closes this object, and returns its number, which stays open.
+    def _take_number(self, check: Callable[[], object]) -> None:
+        """Closes this object, and puts its number, which stays open, into ``_taken``. The caller
+        takes it out of there in one step.
+
+        Args:
+            check: called while nothing uses this object. If it raises, this object stays open.
 
         Raises:
-            RuntimeError: ``refusal`` is not ``None``, and this object is still open. The error text
-                is ``refusal``.
             trio.ClosedResourceError, trio.BusyResourceError: this object is closed, or in use.
         """

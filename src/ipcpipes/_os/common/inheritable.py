@@ -38,11 +38,16 @@ class InheritableEnd(ConnectionEnd):
 
     def hand_over(self) -> str:
         if self._handed_over == -1:
-            self._handed_over = self._take_number(_USED if self._used else None)
+            self._take_number(self._require_unused)
+            self._handed_over, self._taken = self._taken, -1
             self._is_gone = True
         # Each time, because an exception may have interrupted the first time.
         self._prepare_for_child(self._handed_over)
         return str(self._handed_over)
+
+    def _require_unused(self) -> None:
+        if self._used:
+            raise RuntimeError(_USED)
 
     def dispose_local_copy(self) -> None:
         # This is one step, so that only one of two threads closes the number.

@@ -100,7 +100,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
                     self._leave()
         raise self._busy("using")
 
-    def _take_number(self, refusal: str | None) -> int:
+    def _take_number(self, check: Callable[[], object]) -> None:
         taken: list[dict[str, None]] = []
         try:
             for lock in (self._may_receive, self._may_send):
@@ -109,18 +109,17 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
                 except KeyError:
                     raise self._busy("using") from None
                 taken.append(lock)
-            if refusal is not None and self._number != -1:
-                raise RuntimeError(refusal)
+            if self._number != -1:
+                check()
             # This lock is never released, as in _close().
             if not self._shutting.acquire(blocking=False):
                 raise self._busy("closing")
-            number, self._number = self._number, -1
+            self._taken, self._number = self._number, -1
             self._hide()
-            return number
         finally:
             for lock in taken:
                 lock["turn"] = None
-            if self._number == -1:
+            if self._number == -1 or self._waiting:
                 self._leave()
 
     def _after_turn(self) -> None:
@@ -176,7 +175,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
 
     @property
     def _unclosed_number(self) -> int:
-        return max(self._number, self._doomed)
+        return max(super()._unclosed_number, self._doomed)
 
     def _hide(self) -> None:
         """Clears the other attributes that contain the number, if there are any."""

@@ -31,12 +31,10 @@ class TrioEnd(ConnectionEnd, abc.Connection):
         self._close()
         await trio.lowlevel.checkpoint()
 
-    def _take_number(self, refusal: str | None) -> int:
+    def _take_number(self, check: Callable[[], object]) -> None:
         if self._number == -1:
             raise self._closed_here()
         if self._sending or self._receiving:
             raise trio.BusyResourceError("another task is using this end")
-        if refusal is not None:
-            raise RuntimeError(refusal)
-        number, self._number = self._number, -1
-        return number
+        check()
+        self._taken, self._number = self._number, -1

@@ -86,6 +86,11 @@ class HandleHeaderReader(PendingHandles):
         self._handles = handles
         self._header_came = False
 
+    @property
+    def has_header(self) -> bool:
+        """Whether a header came whose message has not come yet."""
+        return self._header_came
+
     def append(self, part: bytes) -> None:
         """Takes a packet.
 
@@ -153,6 +158,9 @@ class HandleHeaderSplitter:
 
     def only(self, data: bytes) -> None:
         """Always ``None``: data with a message also has the message's header."""
+
+    def has_part(self) -> bool:
+        return self._splitter.has_part() or self._reader.has_header
 
     def split(self, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         return self._reader.pairs(self._splitter.split(data))

@@ -82,8 +82,8 @@ class Connector:
             waited: how many seconds earlier attempts took, for the error message.
         """
         check_kind(kind)
-        if endpoint.kind == "inherited":
-            return self._adopt_inherited(endpoint, kind, buffer_size)
+        if endpoint._is_number:
+            return self._take_over(endpoint, kind, buffer_size, trusts)
         packets = kind == "messages"
         descriptors = OpenDescriptors()
         try:
@@ -147,13 +147,21 @@ class Connector:
             credentials = calls.peer_credentials(fd)
         return self._sockets[kind](descriptors, endpoint, address, credentials, owner)
 
-    def _adopt_inherited(self, endpoint: Endpoint, kind: Kind, buffer_size: int | None) -> Any:
-        fd, is_pipe = inherited.claim(endpoint, kind)
-        with OpenDescriptors(fd) as descriptors:
+    def _take_over(
+        self,
+        endpoint: Endpoint,
+        kind: Kind,
+        buffer_size: int | None,
+        trusts: calls.ServerCheck | None,
+    ) -> Any:
+        fd, is_pipe = inherited.examine(endpoint, kind)
+        address = b"descriptor %d" % fd  # it has no name that others know
+        if trusts is not None:
+            _require_trusted(fd, trusts, endpoint, address)
+        with OpenDescriptors() as descriptors:
+            inherited.take_over(descriptors, endpoint)
             if is_pipe:
                 return self._pipe_ends[kind](descriptors, endpoint)
-            # An inherited socket has no name.
-            address = b"descriptor %d" % fd
             maker = inherited.credentials(fd)
             return self.adopt(descriptors, endpoint, address, kind, buffer_size, None, maker)
 
@@ -239,6 +247,24 @@ def _trusted_server(
     if not trusts(server):
         raise untrusted_error(endpoint, calls.readable(address), server.identity(fd))
     return server
+
+
+def _require_trusted(
+    fd: int, trusts: calls.ServerCheck, endpoint: Endpoint, address: bytes
+) -> None:
+    """Raises:
+    UntrustedServer: ``trusts`` does not accept the process at the other end.
+    NotSupported: the system does not name this process.
+    """
+    try:
+        _trusted_server(fd, trusts, endpoint, address)
+    except EndpointError:
+        raise
+    except OSError as error:
+        calls.require_system_error(error)
+        raise NotSupported(
+            f"{endpoint}: the system does not name the user at the other end; leave server out"
+        ) from None
 
 
 def check_kind(kind: Kind) -> None:

@@ -1,4 +1,6 @@
-"""POSIX: descriptors on their way from a parent to its child."""
+"""POSIX: descriptors on their way from a parent to its child, and open descriptors that become
+connections and listeners.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
+from ..common.given import require_given, take_given
 from . import calls, pipe_size as pipe, standard_numbers as standard
 from .opened import OpenDescriptors
 
@@ -108,9 +111,9 @@ def inheriting(
 # The child's side
 
 
-def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
-    """Takes over the descriptor that ``endpoint`` stands for; also returns whether it is a pipe
-    (otherwise it is a socket). A descriptor that cannot be of ``kind`` is left alone.
+def examine(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
+    """Returns the descriptor that ``endpoint`` stands for, if it can be of ``kind``, and whether it
+    is a pipe (otherwise it is a socket). The descriptor stays as it is.
 
     Raises:
         EndpointNotFound: there is no such descriptor, it was not inherited, or it was taken over
@@ -118,7 +121,7 @@ def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
         NotAnEndpoint: it is neither a pipe nor a Unix domain socket of that type.
         EndpointDenied: the pipe goes in the other direction.
     """
-    fd, mode = _inherited(endpoint)
+    fd, mode = _found(endpoint)
     where = f"descriptor {fd}"
     if stat.S_ISFIFO(mode):
         way = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
@@ -137,19 +140,33 @@ def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
         _check_socket(endpoint, where, fd, kind, listening=False)
     else:
         raise NotAnEndpoint(endpoint, where, "this is neither a pipe nor a socket")
-    _take_over(fd)
     return fd, stat.S_ISFIFO(mode)
 
 
-def claim_listener(endpoint: Endpoint, kind: str) -> int:
-    """Does the same as :func:`claim` for a listening socket. Returns the descriptor."""
-    fd, mode = _inherited(endpoint)
+def examine_listener(endpoint: Endpoint, kind: str) -> int:
+    """Does the same as :func:`examine` for a listening socket. Returns the descriptor."""
+    fd, mode = _found(endpoint)
     where = f"descriptor {fd}"
     if not stat.S_ISSOCK(mode):
         raise NotAnEndpoint(endpoint, where, "this is not a socket that listens")
     _check_socket(endpoint, where, fd, kind, listening=True)
-    _take_over(fd)
     return fd
+
+
+def take_over(descriptors: OpenDescriptors, endpoint: Endpoint) -> None:
+    """Takes over the descriptor that ``endpoint`` stands for, and keeps it in ``descriptors``. The
+    caller has examined it.
+
+    Raises:
+        EndpointNotFound: another thread has taken it over meanwhile.
+    """
+    fd = int(endpoint.name)
+    if endpoint.kind == "inherited":
+        descriptors.numbers.append(fd)
+    else:
+        take_given(descriptors, endpoint, f"descriptor {fd}")
+    os.set_inheritable(fd, False)
+    os.set_blocking(fd, False)
 
 
 def listener_address(fd: int) -> bytes:
@@ -169,19 +186,25 @@ def credentials(fd: int) -> calls.Peer:
         return calls.UnknownPeer()
 
 
-def _inherited(endpoint: Endpoint) -> tuple[int, int]:
+def _found(endpoint: Endpoint) -> tuple[int, int]:
+    """Returns the descriptor and the mode of its file."""
     fd = int(endpoint.name)
     where = f"descriptor {fd}"
+    is_inherited = endpoint.kind == "inherited"
+    if not is_inherited:
+        require_given(endpoint, where)
     try:
         mode = os.fstat(fd).st_mode
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError):
             calls.require_system_error(error)
-        advice = "this process has no such descriptor; its parent has to pass it on (pass_fds)"
+        advice = "this process has no such descriptor"
+        if is_inherited:
+            advice += "; its parent has to pass it on (pass_fds)"
         raise EndpointNotFound(endpoint, where, advice, errno.EBADF) from None
     # A descriptor that came through exec is not close-on-exec. Descriptors that this program has
     # opened itself are (PEP 446), and so are those that were taken over before.
-    if not os.get_inheritable(fd):
+    if is_inherited and not os.get_inheritable(fd):
         advice = "this descriptor was not inherited, or it was taken over before"
         raise EndpointNotFound(endpoint, where, advice, errno.EBADF)
     return fd, mode
@@ -192,6 +215,8 @@ def _check_socket(endpoint: Endpoint, where: str, fd: int, kind: str, *, listeni
     with _borrowed(fd) as sock:
         if sock.family != socket.AF_UNIX:
             fault = "this is not a Unix domain socket"
+        elif sock.type not in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+            fault = "this socket is neither a stream (SOCK_STREAM) nor SOCK_SEQPACKET"
         elif sock.type != wanted:
             is_packets = sock.type == socket.SOCK_SEQPACKET
             fault = (
@@ -249,8 +274,3 @@ def _borrowed(fd: int) -> Iterator[socket.socket]:
         yield sock
     finally:
         sock.detach()
-
-
-def _take_over(fd: int) -> None:
-    os.set_inheritable(fd, False)
-    os.set_blocking(fd, False)

@@ -249,16 +249,11 @@ def listen(listener: type[ListenerT], endpoint: Endpoint, **asked: Any) -> Liste
     """
     options = ListenOptions(**asked)
     connecting.check_kind(options.kind)
-    if endpoint.kind == "inherited":
+    if endpoint._is_number:
         return adopt(listener, endpoint, endpoint, options)
     address = addresses.resolve(endpoint)
     addresses.check_directory_safety(endpoint, address, create=True)
-    if address[:1] == b"\0" and not calls.can_tell_users_apart():
-        raise NotSupported(
-            f"{endpoint}: in this user namespace the kernel shows users from outside as this user "
-            f"({os.geteuid()}), and an abstract name has no permissions that would refuse them; "
-            "take a plain name, or run as another user"
-        )
+    _require_known_users(endpoint, address)
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
     descriptors = OpenDescriptors()
     try:
@@ -287,10 +282,24 @@ def listen(listener: type[ListenerT], endpoint: Endpoint, **asked: Any) -> Liste
 def adopt(
     listener: type[ListenerT], endpoint: Endpoint, socket: Endpoint, options: ListenOptions
 ) -> ListenerT:
-    """Makes a listener at ``endpoint`` with an inherited socket, from which other processes accept
-    too.
+    """Makes a listener at ``endpoint`` with a socket that listens already, and from which other
+    processes may accept too.
     """
-    fd = inherited.claim_listener(socket, options.kind)
-    with OpenDescriptors(fd) as descriptors:
-        where = inherited.listener_address(fd)
+    fd = inherited.examine_listener(socket, options.kind)
+    where = inherited.listener_address(fd)
+    _require_known_users(endpoint, where)
+    with OpenDescriptors() as descriptors:
+        inherited.take_over(descriptors, socket)
         return listener(endpoint, where, options, None, descriptors, is_shared=True)
+
+
+def _require_known_users(endpoint: Endpoint, address: bytes) -> None:
+    """Raises:
+    NotSupported: neither the kernel nor permissions tell other users from this one.
+    """
+    if address[:1] == b"\0" and not calls.can_tell_users_apart():
+        raise NotSupported(
+            f"{endpoint}: in this user namespace the kernel shows users from outside as this user "
+            f"({os.geteuid()}), and an abstract name has no permissions that would refuse them; "
+            "take a plain name, or run as another user"
+        )

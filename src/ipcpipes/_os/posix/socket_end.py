@@ -97,6 +97,11 @@ class SocketEnd(ConnectionEnd):
             raise self._closed_here()
         return number
 
+    def _release(self, number: int) -> None:
+        # Programs expect descriptors in blocking mode. Other copies of it have the same mode.
+        os.set_blocking(number, True)
+        super()._release(number)
+
     def _client(self) -> impersonation.Client:
         return impersonation.Client(self._credentials)
 

@@ -360,7 +360,7 @@ def resolve(endpoint: Endpoint) -> str:
         InvalidEndpoint: this cannot be the path of a pipe.
         NotSupported: ``endpoint`` is an abstract name, or a handle.
     """
-    if endpoint.kind == "inherited":
+    if endpoint._is_number:
         raise NotSupported(
             f"{endpoint}: Windows has no handle that listens; a worker makes its own instances "
             "(ipcpipes.group_worker)"

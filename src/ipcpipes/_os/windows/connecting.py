@@ -57,8 +57,8 @@ class Connector:
             buffer_size: not used: the server sets the buffer size of both ends.
             waited: how many seconds earlier attempts took, for the error message.
         """
-        if endpoint.kind == "inherited":
-            return self._adopt_inherited(endpoint, kind)
+        if endpoint._is_number:
+            return self._take_over(endpoint, kind, trusts)
         address = calls.resolve(endpoint)
         with Opened() as opened:
             handle = calls.open_pipe(opened, address, kind, impersonation)
@@ -87,14 +87,18 @@ class Connector:
         """
         return self._pipes[kind](instance, endpoint, address, server_end=True, owner=owner)
 
-    def _adopt_inherited(self, endpoint: Endpoint, kind: Kind) -> Any:
-        handle = inherited.claim(endpoint, kind)
-        with Opened(handle) as opened:
+    def _take_over(self, endpoint: Endpoint, kind: Kind, trusts: calls.ServerCheck | None) -> Any:
+        handle = inherited.examine(endpoint, kind)
+        address = inherited.address_of(handle)
+        if trusts is not None:
+            _require_trusted(handle, trusts, endpoint, address)
+        with Opened() as opened:
+            inherited.take_over(opened, endpoint)
             if kind in ("send", "receive"):
                 is_synchronous = bool(calls.is_synchronous(handle))
                 return self._pipe_ends[kind, is_synchronous](opened, endpoint)
-            address = inherited.address_of(handle)
-            return self._pipes[kind](opened, endpoint, address, server_end=False)
+            server_end = endpoint.kind == "socket" and inherited.is_server_end(handle)
+            return self._pipes[kind](opened, endpoint, address, server_end=server_end)
 
 
 def _require_trusted(

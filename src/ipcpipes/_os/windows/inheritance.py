@@ -1,4 +1,4 @@
-"""Windows: handles that a child inherits from its parent."""
+"""Windows: handles from a parent to its child, and open handles that become connections."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import EndpointDenied, EndpointNotFound, NotAnEndpoint, NotSupported
+from ..common.given import require_given, take_given
 from ..common.system_error import require_system_error
 from . import calls
 from .opened import Opened
@@ -22,6 +23,7 @@ _BUFFER_SIZE = 65536
 _OPPOSITE = {"send": "receive", "receive": "send", "duplex": "duplex", "messages": "messages"}
 # The results of PeekNamedPipe for a pipe, in any state and with any rights.
 _PEEKED = {0, calls.ERROR_ACCESS_DENIED, *calls.PEER_GONE}
+_SERVER_END = 1  # PIPE_SERVER_END in the flags of GetNamedPipeInfo
 _TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE in the flags of GetNamedPipeInfo
 
 
@@ -146,8 +148,8 @@ def _is_open(descriptor: int) -> bool:
 # The child's side
 
 
-def claim(endpoint: Endpoint, kind: str) -> int:
-    """Takes over the inherited handle at ``endpoint``. A handle that cannot be of ``kind`` is left
+def examine(endpoint: Endpoint, kind: str) -> int:
+    """Returns the handle that ``endpoint`` stands for, if it can be of ``kind``. The handle stays
     as it is.
 
     Raises:
@@ -159,15 +161,20 @@ def claim(endpoint: Endpoint, kind: str) -> int:
     """
     handle = int(endpoint.name)
     where = f"handle {handle}"
+    is_inherited = endpoint.kind == "inherited"
+    if not is_inherited:
+        require_given(endpoint, where)
     try:
         inheritable = os.get_handle_inheritable(handle)
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError):
             calls.require_system_error(error)
-        advice = "this process has no such handle; its parent has to pass it on (handle_list)"
+        advice = "this process has no such handle"
+        if is_inherited:
+            advice += "; its parent has to pass it on (handle_list)"
         raise EndpointNotFound(endpoint, where, advice) from None
     # An inherited handle is inheritable itself; a handle that this program opened is not.
-    if not inheritable:
+    if is_inherited and not inheritable:
         advice = "this handle was not inherited, or it was taken over before"
         raise EndpointNotFound(endpoint, where, advice)
     # GetFileType calls a socket a pipe; PeekNamedPipe tells the difference, but needs the right to
@@ -180,8 +187,28 @@ def claim(endpoint: Endpoint, kind: str) -> int:
             raise EndpointDenied(endpoint, where, advice)
     else:
         _check_duplex(endpoint, where, handle, kind)
-    os.set_handle_inheritable(handle, False)
     return handle
+
+
+def take_over(opened: Opened, endpoint: Endpoint) -> None:
+    """Takes over the handle that ``endpoint`` stands for, and keeps it in ``opened``. The caller
+    has examined it.
+
+    Raises:
+        EndpointNotFound: another thread has taken it over meanwhile.
+    """
+    handle = int(endpoint.name)
+    if endpoint.kind == "inherited":
+        opened.numbers.append(handle)
+    else:
+        take_given(opened, endpoint, f"handle {handle}")
+    os.set_handle_inheritable(handle, False)
+
+
+def is_server_end(handle: int) -> bool:
+    """Returns whether this is the end that CreateNamedPipe made."""
+    flags, _ = calls.pipe_flags(handle)
+    return bool(flags & _SERVER_END)
 
 
 def address_of(handle: int) -> str:

@@ -26,7 +26,8 @@ class MessageChannel(Protocol):
     ``for message in channel`` ends at the end of the channel.
 
     The channels of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number by
-    which the system knows the connection.
+    which the system knows the connection; and ``detach()``, which gives the open connection to
+    another owner.
 
     Several threads may send: they wait for each other, and their messages do not mix. One thread
     may receive, also while others send.
@@ -156,6 +157,30 @@ class MessageChannel(Protocol):
 
         Raises:
             What :meth:`receive` raises.
+        """
+
+    @abstractmethod
+    def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
+        """Receives the next message into ``buffer``, for a program that uses the same memory for
+        all messages, or an array that exists already.
+
+        The channel reads ahead, so the bytes are copied once, from its own memory.
+
+        Args:
+            buffer: writable, contiguous memory of one byte or more. Only the bytes of the message
+                are changed, and not before the whole message has arrived.
+            timeout: seconds, 0 or more; ``None`` waits for ever.
+
+        Returns:
+            The size of the message in bytes; 0 is an empty message, not the end.
+
+        Raises:
+            ipcpipes.MessageTooLarge: the message does not fit into ``buffer``; ``size`` is its size
+                and ``max_size`` that of ``buffer``. Nothing is lost: the message stays in the
+                channel, and the next call of any receiving method returns it.
+            TypeError: ``buffer`` is not a bytes-like object.
+            ValueError: ``buffer`` is read-only, not contiguous, or empty.
+            And everything that :meth:`receive` raises.
         """
 
     @abstractmethod

@@ -44,7 +44,8 @@ class Connection(Protocol):
     connection that a listener has accepted.
 
     The connections of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number
-    by which the system knows this end.
+    by which the system knows this end; and ``detach()``, which gives the open connection to another
+    owner.
     """
 
     @property

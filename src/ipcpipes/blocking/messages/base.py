@@ -11,6 +11,7 @@ import trio
 from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
 from ..._os.common.opened import OpenNumbers
+from ..._os.common.receive_size import writable_bytes
 from ..._os.handles.pending import PendingHandles
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
@@ -223,6 +224,29 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         arrived *= 0  # clear() is a call, as popleft() is in receive()
         return messages
 
+    def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        carrier = self._carrier
+        # The view is released when the function returns. A call of release() would let a signal
+        # handler run.
+        memory = writable_bytes(buffer)
+        try:
+            del carrier._may_receive["turn"]
+        except KeyError:
+            memory.release()
+            raise carrier._busy("receiving from") from None
+        try:
+            self._require_open()
+            self._wait_until_arrived(deadline)
+            return self._copy_first(memory)
+        except BaseException:
+            memory.release()  # the traceback would keep it
+            raise
+        finally:
+            carrier._may_receive["turn"] = None
+            if carrier._number == -1:
+                carrier._leave()
+
     def receive_descriptors(self, *, timeout: float | None = None) -> tuple[bytes, list[int]]:
         deadline = None if timeout is None else Deadline.after(timeout)
         if self._pending is None:
@@ -272,6 +296,23 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             if carrier._number == -1:
                 carrier._leave()
 
+    def _wait_until_arrived(self, deadline: Deadline | None) -> None:
+        """Waits until a message has arrived, and keeps it in ``_arrived``. The caller has the turn
+        to receive.
+        """
+        if self._owed:
+            self._discard_owed()
+        while not self._arrived:
+            message = self._fill_once(1, deadline)
+            # From here to the end of the loop no signal handler runs (Python 3.11 and later).
+            if self._owed:
+                if message is None:
+                    self._discard_owed()
+                else:
+                    self._owed -= 1
+            elif message is not None:
+                self._arrived.append(message)
+
     def _fill_once(self, limit: int, deadline: Deadline | None) -> bytes | None:
         """Calls :meth:`_fill`, with a deadline of its own if descriptors have arrived whose message
         is incomplete.
@@ -315,20 +356,9 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             trio.ClosedResourceError: the channel is closed.
         """
         self._require_open()
-        if self._owed:
-            self._discard_owed()
         deadline = Deadline(0)
         try:
-            while not self._arrived:
-                message = self._fill_once(1, deadline)
-                # From here to the end of the loop no signal handler runs (Python 3.11 and later).
-                if self._owed:
-                    if message is None:
-                        self._discard_owed()
-                    else:
-                        self._owed -= 1
-                elif message is not None:
-                    self._arrived.append(message)
+            self._wait_until_arrived(deadline)
         except TimeoutError:
             if not deadline.has_raised:
                 raise
@@ -339,6 +369,31 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def _send_eof(self) -> None:
         self._in_send_turn(None, lambda _: self._carrier._put_eof())
+
+    def detach(self) -> int:
+        """Gives the connection up, and returns its number: a descriptor, on Windows a handle.
+        Afterwards this channel is closed, and the number belongs to you: the connection is still
+        open, and ``connect_messages(Endpoint.from_socket(number), framing=...)`` makes a channel of
+        it again, in this process or in another one that has got it (``send_descriptors``,
+        ``pass_fds``). The framing must be the same, on Windows ``max_descriptors`` too.
+
+        Nothing is lost: the channel is refused, and stays as it was, if it has something that the
+        next owner would not get. A channel reads ahead, so this works if the peer waits for a reply
+        after each of its messages. The next owner gets what ``detach`` of a stream says.
+
+        Returns:
+            The number. Close it, or pass it on.
+
+        Raises:
+            RuntimeError: messages or a part of a message have arrived in this channel; or the late
+                reply to a ``transact`` has not.
+            trio.BrokenResourceError: the channel cannot send or receive any more.
+            trio.BusyResourceError: a thread is using the channel.
+            trio.ClosedResourceError: the channel is closed.
+            ipcpipes.NotSupported: the channel is over a stream that ipcpipes did not make; or the
+                splitter of a framing of yours has no ``has_part``.
+        """
+        return self._detach()
 
     def close(self) -> None:
         self._carrier.close()

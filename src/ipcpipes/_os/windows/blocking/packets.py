@@ -27,6 +27,14 @@ class Packets(packets.MessagePipe, streams.Pipe):
         if code == 0:  # it has taken an empty message; any other message stays (ERROR_MORE_DATA)
             self._unread = calls.new_buffer("char[]", 1), 0, 0
 
+    def _require_whole(self) -> None:
+        super()._require_whole()
+        if self._part is not None:
+            raise RuntimeError(
+                "a part of a message has arrived in this channel; receive the message before you "
+                "detach the channel"
+            )
+
     def _put_packets(self, packets: Sequence[Buffer], deadline: Deadline | None) -> None:
         """Sends all packets.
 

@@ -148,6 +148,18 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
             raise
         return code, int(calls.transferred(operation))
 
+    def _require_whole(self) -> None:
+        super()._require_whole()
+        if self._unread is not None:
+            raise RuntimeError(
+                "an interrupted receive has left data in this stream; receive it before you detach "
+                "the stream"
+            )
+
+    def _release(self, number: int) -> None:
+        self._events.close()
+        super()._release(number)
+
     def _watched(self, opened: OpenNumbers) -> tuple[tuple[int, ...], Pipe | None]:
         self._require_open()
         return (self._received, self._closing), self

@@ -50,12 +50,18 @@ class Pipe(pipe_end.PipeEnd, TrioEnd):
             trio.lowlevel.register_with_iocp(handle)
         except OSError as error:
             # ERROR_INVALID_PARAMETER; a pipe's end has one completion port in its whole life.
-            if error.winerror != 87 or self._endpoint.kind != "inherited":
+            if error.winerror != 87 or not self._endpoint._is_number:
                 raise
             raise NotSupported(
                 f"{self._endpoint}: the process that this handle comes from has used it with its "
                 "event loop, and no other process can; hand over an end that was not used"
             ) from None
+
+    def _require_whole(self) -> None:
+        raise NotSupported(
+            "a pipe's end belongs to one completion port in its whole life, and trio has bound it "
+            "to its own; use ipcpipes.blocking for connections that go to another process"
+        )
 
     def _look_up_peer(self, handle: int) -> PeerIdentity:
         if self._known_process is not None:
