@@ -413,3 +413,37 @@ def test_log_shipping_follows_appended_lines(log_server: LogServer, tmp_path: Pa
             program.process.send_signal(signal.SIGINT)
             assert program.end() == 0, program.lines
             assert program.lines == ["app.log: 3 lines, 19 bytes"]
+
+
+# In CI, Node.js is there, except under Wine.
+@pytest.mark.skipif(
+    shutil.which("node") is None and (WINDOWS or "CI" not in os.environ),
+    reason="there is no Node.js here",
+)
+def test_a_client_in_node_calls_the_shop() -> None:
+    node = shutil.which("node")
+    assert node is not None
+    folder = EXAMPLES / "node"
+    with running(folder / "shop.py", unique_endpoint().name) as shop:
+        address = shop.wait_for(".+")
+        result = subprocess.run(
+            [node, str(folder / "client.mjs"), address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=SECONDS,
+            check=False,
+        )
+        if not WINDOWS:  # Ctrl-C; there, the system removes the pipe of a process that was killed
+            shop.process.send_signal(signal.SIGINT)
+            assert shop.end() == 0
+    assert result.stdout.splitlines() == [
+        "paper costs 5.5",
+        "NotSold (404): the shop does not sell this",
+        "sold for 75000",
+        "the first is red pen for 2",
+        "found 50001",
+        "enough: blue pen 1",
+        "paper still costs 5.5",
+    ]
+    assert result.returncode == 0
