@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import msgspec
 import trio
 
+import ipcpipes
 from ipcpipes import rpc
 
 
@@ -64,12 +64,12 @@ class ShopManager(Shop):
                 yield sale
 
 
-async def main(name: str) -> None:
+async def main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else "node-shop"
     async with trio.open_nursery() as nursery:
         listener = await nursery.start(rpc.serve, ShopManager(), name)
         print(listener.address, flush=True)
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "node-shop")
+    ipcpipes.run(main)
