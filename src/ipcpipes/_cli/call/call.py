@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -140,7 +140,7 @@ async def _make_call(
         try:
             if not isinstance(operation, rpc.IteratedOperation):
                 return await operation(**arguments.values)
-            async with operation(**arguments.values) as values:
+            async with aclosing(operation(**arguments.values)) as values:
                 async for value in values:
                     await write_value("the result", output.write_bytes, value)
             return None

@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import trio
@@ -113,18 +112,6 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
             await self._handle.__aexit__(None, None, None)
         else:
             await trio.lowlevel.checkpoint()
-
-    async def __aenter__(self) -> Self:
-        await trio.lowlevel.checkpoint()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __del__(self) -> None:
         if self._is_over or self._values is None:
