@@ -88,8 +88,8 @@ class Served:
     """One version of an interface, and what its manager does.
 
     An operation returns the text of its arguments, unless ``answers`` has something else for it: a
-    value, an exception to raise, or a function of the arguments. If the operation has out-pipes,
-    the answer is what is pushed into each.
+    value, an exception to raise, or a function of the arguments. If the operation has out-pipes or
+    out-streams, the answer is what is sent into each.
     """
 
     def __init__(self, interface: Any, **answers: Any) -> None:
@@ -181,16 +181,19 @@ class WitnessManager(Witness):
         return len(runs)
 
 
+_OUT = (blocking.OutPipe, blocking.OutStream)
+
+
 def _method(operation: Operation, answer: Any) -> Callable[..., Any]:
     """A method that implements the operation, with its parameters."""
 
     def method(self: Any, *arguments: Any) -> Any:
         runs.append(operation.name)
         values = [_drained(value) for value in arguments]
-        pushes = [value for value in arguments if isinstance(value, blocking.OutPipe)]
-        for pipe in pushes:
-            pipe.push(answer)
-            pipe.close()
+        pushes = [value for value in arguments if isinstance(value, _OUT)]
+        for out in pushes:
+            (out.push if isinstance(out, blocking.OutPipe) else out.send_many)(answer)
+            out.close()
         if isinstance(answer, Exception):
             raise answer
         if callable(answer):
@@ -208,7 +211,9 @@ def _method(operation: Operation, answer: Any) -> Callable[..., Any]:
 def _drained(value: Any) -> Any:
     if isinstance(value, blocking.InPipe):
         return [element for chunk in value for element in chunk]
-    return ... if isinstance(value, blocking.OutPipe) else value
+    if isinstance(value, blocking.InStream):
+        return list(value)
+    return ... if isinstance(value, _OUT) else value
 
 
 def _shown(values: list[Any]) -> str:
@@ -229,6 +234,7 @@ def rows() -> dict[str, Row]:
         rpc_evolution_parameters,
         rpc_evolution_pipes,
         rpc_evolution_records,
+        rpc_evolution_streams,
     )
 
     return ROWS
