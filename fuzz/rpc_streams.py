@@ -75,7 +75,7 @@ class User:
         batch = call.values_of(index)
         if batch:
             values, error = decoded(incoming.stream, batch)
-            call.took(index, values, error)
+            call.took(index, batch, values, error)
             assert len(incoming.values) == len(values)
             self.received[call.id, index] += len(values)
             incoming.values.clear()

@@ -61,7 +61,7 @@ def received(call: StreamCall, index: int) -> list[Any] | None:
     """The values that have come; ``None`` at the end."""
     incoming = call.incoming[index]
     while batch := call.values_of(index):
-        call.took(index, *decoded(incoming.stream, batch))
+        call.took(index, batch, *decoded(incoming.stream, batch))
     values = [*incoming.values]
     incoming.values.clear()
     return values if values or batch is None else None

@@ -229,10 +229,12 @@ async def connect(
             ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
         authkey: a secret of 16 bytes or more. Each end has to prove that it has the secret.
             ``None`` for no secret.
-        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
-            while this end keeps up. Each out-pipe of an open call may need this much memory.
+        max_frame: how large a result, or a value of a stream, may be, in bytes, 65,536 to
+            2**31 - 1.
+        credit: how many bytes of a pipe or a stream the server may send before this end has taken
+            them, 131,072 to 2**32 - 1. Each begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each pipe or stream to the client of an open call may need this
+            much memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
             is there. Without an answer, the connection ends two to three times this long after the
             last message of the server. ``None`` does not ask: the system tells when a process ends,
@@ -304,10 +306,12 @@ async def bind(
         transport: a trio stream, or a trio channel whose messages are ``bytes``; the other end runs
             :func:`serve_connection`. The client closes it, except when this raises TypeError or
             ValueError.
-        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
-            while this end keeps up. Each out-pipe of an open call may need this much memory.
+        max_frame: how large a result, or a value of a stream, may be, in bytes, 65,536 to
+            2**31 - 1.
+        credit: how many bytes of a pipe or a stream the server may send before this end has taken
+            them, 131,072 to 2**32 - 1. Each begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each pipe or stream to the client of an open call may need this
+            much memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
             is there. Without an answer, the connection ends two to three times this long after the
             last message of the server. ``None`` does not ask: the system tells when a process ends,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["CallHandle"]
 
 R = TypeVar("R")
+
+_moved_for: ContextVar[tuple[CallHandle[Any], ...]] = ContextVar(
+    "ipcpipes.rpc.moved_for", default=()
+)
+"""The calls whose pipes and streams this task moves."""
 
 
 class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
@@ -90,6 +96,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
         :meth:`complete`, which ends the call, raises the errors of this task.
         """
         assert self._pumping is not None
+        _moved_for.set((*_moved_for.get(), self))
         try:
             with self._pumping:
                 await run_flows(self._driver, self._feeds)
@@ -111,8 +118,10 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
         self._driver.leave()
         if self._pumping is not None:
             self._pumping.cancel()
-            with trio.CancelScope(shield=True):
-                await self._pumped.wait()
+            # A source or a sink that leaves its own call would wait for itself.
+            if self not in _moved_for.get():
+                with trio.CancelScope(shield=True):
+                    await self._pumped.wait()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _drop(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import trio
@@ -33,19 +33,22 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
 
     The call begins with the first value, and ends with the last one. Leaving the loop early ends
     the call, too: the server's manager is cancelled, as soon as nothing refers to the iterator any
-    more. To have that happen at a definite place, use a block: ``async with
-    contextlib.aclosing(folder.watch(".")) as changes:``.
+    more (if it is part of a reference cycle, after the next garbage collection). To have that
+    happen at a definite place, use a block: ``async with contextlib.aclosing(folder.watch(".")) as
+    changes:``.
 
-    Cancelling the wait for a value loses nothing, and does not end the call.
+    Cancelling the wait for a value loses nothing, and does not end the call. Only one task may
+    iterate at a time.
     """
 
     _instead = "they belong to a call, and a call belongs to its connection"
 
-    def __init__(self, handle: CallHandle[None]) -> None:
-        self._handle = handle
+    def __init__(self, make_handle: Callable[[], CallHandle[None]]) -> None:
+        self._make_handle = make_handle
+        self._handle = make_handle()
         self._values: ReceiveEnd | None = None
         self._is_over = False
-        self._thread = threading.get_ident()
+        self._is_busy = False
         self._token = trio.lowlevel.current_trio_token()
 
     def __aiter__(self) -> Self:
@@ -55,12 +58,24 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
         """Waits for the next value.
 
         Raises:
-            StopAsyncIteration: the manager has returned.
+            StopAsyncIteration: the manager has returned, or this iterator was closed before.
+            trio.BusyResourceError: another task is waiting for the next value.
+            rpc.InvalidAsyncHandle: another task has closed this iterator meanwhile.
             And what a call raises; see :class:`ClientOperation`.
         """
+        if self._is_busy:
+            await trio.lowlevel.checkpoint()
+            raise trio.BusyResourceError("another task is waiting for the next value")
         if self._is_over:
             await trio.lowlevel.checkpoint()
             raise StopAsyncIteration
+        self._is_busy = True
+        try:
+            return await self._next()
+        finally:
+            self._is_busy = False
+
+    async def _next(self) -> T:
         try:
             if self._values is None:
                 await self._begin()
@@ -82,6 +97,10 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
     async def _begin(self) -> None:
         try:
             await self._handle.__aenter__()
+        except trio.Cancelled:
+            # The call has not begun; it may begin with the next attempt.
+            self._handle = self._make_handle()
+            raise
         except BaseException:
             self._is_over = True
             raise
@@ -90,7 +109,8 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
     async def _receive(self) -> Any:
         assert self._values is not None
         deadline = self._handle._deadline
-        if deadline == math.inf:
+        if deadline == math.inf or self._values._is_ready:
+            # What has arrived in time is not lost if it is taken later.
             return await self._values.receive()
         with trio.CancelScope(deadline=deadline) as scope:
             value = await self._values.receive()
@@ -116,12 +136,9 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
     def __del__(self) -> None:
         if self._is_over or self._values is None:
             return
-        if threading.get_ident() == self._thread:
-            self._handle._drop()
-        else:
-            # The garbage collector runs in any thread.
-            with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._handle._drop)
+        # The garbage collector runs in any thread, and at any point of this one.
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._handle._drop)
 
 
 class IteratedOperation(ClientOperationBase[ClientLink], Generic[P, T]):
@@ -148,7 +165,7 @@ class IteratedOperation(ClientOperationBase[ClientLink], Generic[P, T]):
         """
         begun = self._beginning(arguments, named)
         require_all_flows(self._operation, begun[2])
-        return ResultIterator(CallHandle(*begun))
+        return ResultIterator(partial(CallHandle, *begun))
 
     def begin(self, *arguments: Any, **named: Any) -> CallHandle[None]:
         """Makes a handle to drive a call by hand: ``async with folder.watch.begin(".") as call:``.

@@ -75,6 +75,11 @@ class ReceiveEnd(StreamEnd, InStream[Any], implementation=True):
         self._incoming = self._call.incoming[stream.index]
         self._values = self._incoming.values
 
+    @property
+    def _is_ready(self) -> bool:
+        """Whether a receive need not wait."""
+        return bool(self._values) or self._incoming.has_news or self._call.has_ended
+
     async def receive(self) -> Any:
         return await self._receive(self._values.popleft)
 
@@ -129,7 +134,7 @@ class ReceiveEnd(StreamEnd, InStream[Any], implementation=True):
                 return False
             if not batch:
                 raise trio.EndOfChannel(f"the stream {self._stream.name} has ended")
-            call.took(index, *_decoded(self._stream, batch))
+            call.took(index, batch, *_decoded(self._stream, batch))
         return True
 
     def receive_nowait(self) -> Any:

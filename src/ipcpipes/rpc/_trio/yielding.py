@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ from ..core.current import current_call
 from ..definition.streams import Stream
 from .call_driver import CallDriver
 from .streams import END, SendEnd, next_of
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 __all__ = ["put_all", "sending"]
 
@@ -28,7 +32,12 @@ def sending(method: Callable[..., Any], stream: Stream) -> Callable[..., Any]:
             values = await values
         driver = current_call()._call.owner
         assert isinstance(driver, CallDriver)
-        await put_all(SendEnd(driver, stream), values)
+        try:
+            await put_all(SendEnd(driver, stream), values)
+        finally:
+            # It may be the iterator of another call, which nothing else would close.
+            if hasattr(values, "aclose"):
+                await _aclose(values)
 
     return send
 
@@ -76,4 +85,10 @@ async def _anext(iterator: AsyncIterator[Any]) -> Any:
 
 @trio.lowlevel.disable_ki_protection
 async def _aclose(iterator: Any) -> None:
-    await iterator.aclose()
+    try:
+        await iterator.aclose()
+    except BaseExceptionGroup as group:
+        # A generator that yields in a nursery: the nursery wraps the GeneratorExit that closes it.
+        _, others = group.split(GeneratorExit)
+        if others is not None:
+            raise others from None

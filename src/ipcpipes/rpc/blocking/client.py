@@ -207,10 +207,12 @@ def connect(
             ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
         authkey: a secret of 16 bytes or more. Each end has to prove that it has the secret.
             ``None`` for no secret.
-        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
-            while this end keeps up. Each out-pipe of an open call may need this much memory.
+        max_frame: how large a result, or a value of a stream, may be, in bytes, 65,536 to
+            2**31 - 1.
+        credit: how many bytes of a pipe or a stream the server may send before this end has taken
+            them, 131,072 to 2**32 - 1. Each begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each pipe or stream to the client of an open call may need this
+            much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
@@ -275,10 +277,12 @@ def bind(
         transport: a blocking stream, or a blocking channel whose messages are ``bytes``
             (:mod:`ipcpipes.blocking.abc`); the other end runs ``serve_connection``, of either
             driver. The client closes it.
-        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
-            while this end keeps up. Each out-pipe of an open call may need this much memory.
+        max_frame: how large a result, or a value of a stream, may be, in bytes, 65,536 to
+            2**31 - 1.
+        credit: how many bytes of a pipe or a stream the server may send before this end has taken
+            them, 131,072 to 2**32 - 1. Each begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each pipe or stream to the client of an open call may need this
+            much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;

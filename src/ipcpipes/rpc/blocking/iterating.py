@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -29,9 +30,12 @@ class ResultIterator(Uncopied, Iterator[T]):
     """What an operation yields: ``for change in folder.watch("."):``.
 
     The call begins with the first value, and ends with the last one. Leaving the loop early ends
-    the call, too, as soon as nothing refers to the iterator any more: the server's manager gets
-    :class:`rpc.CallCancelled` from its next ``yield``. To have that happen at a definite place, use
-    a block: ``with contextlib.closing(folder.watch(".")) as changes:``.
+    the call, too, as soon as nothing refers to the iterator any more (if it is part of a reference
+    cycle, after the next garbage collection): the server's manager is cancelled, or, if it runs in
+    a thread, its generator is closed at its next ``yield``. To have that happen at a definite
+    place, use a block: ``with contextlib.closing(folder.watch(".")) as changes:``.
+
+    Only one thread may iterate at a time.
     """
 
     _instead = "they belong to a call, and a call belongs to its connection"
@@ -40,6 +44,8 @@ class ResultIterator(Uncopied, Iterator[T]):
         self._handle = handle
         self._values: InStream[T] | None = None
         self._is_over = False
+        self._guard = threading.Lock()
+        self._is_busy = False
 
     def __iter__(self) -> Self:
         return self
@@ -48,9 +54,24 @@ class ResultIterator(Uncopied, Iterator[T]):
         """Waits for the next value.
 
         Raises:
-            StopIteration: the manager has returned.
+            StopIteration: the manager has returned, or this iterator was closed before.
+            trio.BusyResourceError: another thread is waiting for the next value.
+            rpc.InvalidAsyncHandle, trio.ClosedResourceError: another thread has closed this
+                iterator meanwhile.
             And what a call raises; see :class:`ClientOperation`.
         """
+        is_mine = False
+        try:
+            with self._guard:
+                if self._is_busy:
+                    raise trio.BusyResourceError("another thread is waiting for the next value")
+                self._is_busy = is_mine = True
+            return self._next()
+        finally:
+            if is_mine:
+                self._is_busy = False
+
+    def _next(self) -> T:
         if self._is_over:
             raise StopIteration
         try:

@@ -80,10 +80,12 @@ def serve(
             sends; a hint. ``None`` for 524,288 (Windows: 65,536).
         authkey: a secret of 16 bytes or more. Clients have to prove that they have the secret.
             ``None`` for no secret. See :func:`ipcpipes.listen`.
-        max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe a client may send before the manager has pulled them,
-            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
-            while the manager keeps up. Each in-pipe of an open call may need this much memory.
+        max_frame: how large the arguments of a call, or a value of a stream, may be, in bytes,
+            65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe or a stream a client may send before the manager has taken
+            them, 131,072 to 2**32 - 1. Each begins with at most 2 MiB and 128 bytes, and gets more
+            while the manager keeps up. Each pipe or stream to the server of an open call may need
+            this much memory.
         max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
             of ipcpipes waits before it begins more.
         tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
@@ -149,10 +151,12 @@ def serve_connection(
             interfaces.
         transport: a blocking stream, or a blocking channel whose messages are ``bytes``. This
             function closes it. Closing it in another thread ends this function.
-        max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe a client may send before the manager has pulled them,
-            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
-            while the manager keeps up. Each in-pipe of an open call may need this much memory.
+        max_frame: how large the arguments of a call, or a value of a stream, may be, in bytes,
+            65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe or a stream a client may send before the manager has taken
+            them, 131,072 to 2**32 - 1. Each begins with at most 2 MiB and 128 bytes, and gets more
+            while the manager keeps up. Each pipe or stream to the server of an open call may need
+            this much memory.
         max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
             of ipcpipes waits before it begins more.
         tracebacks: whether clients get the traceback of an exception of a manager. It shows paths

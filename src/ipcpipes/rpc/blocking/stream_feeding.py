@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +19,8 @@ from .call_driver import CallDriver
 from .streams import LOOK
 
 __all__ = ["StreamMover"]
+
+logger = logging.getLogger("ipcpipes.rpc")
 
 
 class StreamMover:
@@ -158,8 +162,13 @@ class _Source:
             self._octets = None
 
     def close(self) -> None:
-        if inspect.isgenerator(self._values):
-            self._values.close()
+        """Closes a generator. One that runs in another thread, or in this one, cannot be closed."""
+        values = self._values
+        if inspect.isgenerator(values) and inspect.getgeneratorstate(values) != inspect.GEN_RUNNING:
+            try:
+                values.close()
+            except Exception:
+                logger.exception("closing the source of the stream %s failed", self._stream.name)
 
 
 class _Sink:
@@ -171,6 +180,7 @@ class _Sink:
         self._call = driver.call
         self._stream = stream
         self._given = given
+        self._is_torn = False
 
     @property
     def has_news(self) -> bool:
@@ -181,16 +191,13 @@ class _Sink:
         is not raised here.
 
         Raises:
-            What the sink raises.
+            BadStubData: an exception interrupted the last call, and values are lost or doubled.
+            And what the sink raises.
         """
         call, link, index = self._call, self._driver.link, self._stream.index
         values = call.incoming[index].values
         while True:
-            if hasattr(self._given, "extend"):
-                self._given.extend(values)
-                values.clear()
-            while values:
-                self._given(values.popleft())
+            self._deliver(values)
             try:
                 batch = link.step(partial(self._driver.batch_of, index))
             except RpcError:
@@ -199,4 +206,18 @@ class _Sink:
                 return True
             if not batch:
                 return False
-            link.do(partial(call.took, index, *decoded(self._stream, batch)))
+            link.do(partial(call.took, index, batch, *decoded(self._stream, batch)))
+
+    def _deliver(self, values: deque[Any]) -> None:
+        if self._is_torn:
+            raise BadStubData(
+                f"emptying the stream {self._stream.name} was interrupted, and values are lost or "
+                "doubled"
+            )
+        self._is_torn = True  # until the sink has them: a signal handler may raise before
+        if hasattr(self._given, "extend"):
+            self._given.extend(values)
+            values.clear()
+        while values:
+            self._given(values.popleft())
+        self._is_torn = False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -45,6 +47,10 @@ class StreamEnd(Uncopied):
         self._guard = threading.Lock()
         self._is_busy = False
 
+    def _busy(self, doing: str) -> trio.BusyResourceError:
+        name = self._stream.name
+        return trio.BusyResourceError(f"another thread is {doing} the stream {name}")
+
     @contextmanager
     def _alone(self, doing: str) -> Iterator[None]:
         """Runs the block, which only one thread at a time may do."""
@@ -52,8 +58,7 @@ class StreamEnd(Uncopied):
         try:
             with self._guard:
                 if self._is_busy:
-                    name = self._stream.name
-                    raise trio.BusyResourceError(f"another thread is {doing} the stream {name}")
+                    raise self._busy(doing)
                 self._is_busy = is_mine = True
             yield
         finally:
@@ -86,14 +91,23 @@ class InStream(StreamEnd, StreamType, Generic[T_co], implementation=True):
             trio.BusyResourceError: another thread is receiving from this stream.
             And what :meth:`ipcpipes.rpc.InStream.receive` raises.
         """
-        with self._alone("receiving from"):
+        # Not by _alone: a signal handler could raise at the end of its block, after the value was
+        # taken.
+        is_mine = False
+        try:
+            with self._guard:
+                if self._is_busy:
+                    raise self._busy("receiving from")
+                self._is_busy = is_mine = True
             self._wait_value(timeout)
             values = self._call.incoming[self._stream.index].values
             value: T_co = values[0]
-            # From here to the end of the block nothing is called, so that no signal handler can
-            # run.
+            # From here to the user nothing is called, so that no signal handler can run.
             del values[0]
-        return value
+            return value
+        finally:
+            if is_mine:
+                self._is_busy = False
 
     def receive_many(self, *, timeout: float | None = None) -> list[T_co]:
         """Waits for values, and returns those that have arrived, 1 or more.
@@ -104,12 +118,21 @@ class InStream(StreamEnd, StreamType, Generic[T_co], implementation=True):
         Raises:
             What :meth:`receive` raises.
         """
-        with self._alone("receiving from"):
+        is_mine = False
+        try:
+            with self._guard:
+                if self._is_busy:
+                    raise self._busy("receiving from")
+                self._is_busy = is_mine = True
             self._wait_value(timeout)
-            values = self._call.incoming[self._stream.index].values
-            taken = [*values]
-            values.clear()
-        return taken
+            incoming = self._call.incoming[self._stream.index]
+            taken, rest = [*incoming.values], deque[Any]()
+            # As in receive(); this thread is the only one that adds values.
+            incoming.values = rest
+            return taken
+        finally:
+            if is_mine:
+                self._is_busy = False
 
     def __iter__(self) -> Self:
         """``for value in stream`` receives to the end."""
@@ -151,11 +174,7 @@ class InStream(StreamEnd, StreamType, Generic[T_co], implementation=True):
             # This runs code of the user's classes, and so without the lock. If it is interrupted,
             # the next receive decodes the batch again.
             found = decoded(self._stream, batch)
-            driver.link.do(_taking(call, index, found))
-
-
-def _taking(call: StreamCall, index: int, found: Any) -> Callable[[], None]:
-    return lambda: call.took(index, *found)
+            driver.link.do(partial(call.took, index, batch, *found))
 
 
 class OutStream(StreamEnd, StreamType, Generic[T_contra], implementation=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +27,10 @@ def sending(method: Callable[..., Any], stream: Stream) -> Callable[..., Any]:
             for value in iterator:
                 end.send(value)
         finally:
-            # Without this, a generator would go on to exist until the garbage collector finds it.
-            if inspect.isgenerator(iterator):
-                iterator.close()
+            # Without this, a generator, or the iterator of another call, would go on to exist until
+            # the garbage collector finds it.
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
 
     return send

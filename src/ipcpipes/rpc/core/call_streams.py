@@ -113,15 +113,19 @@ class IncomingStream:
             self._end_merging()
         return self._batches[0] if self._batches else None
 
-    def took(self, values: list[Any], error: BadStubData | None) -> int:
-        """Replaces the next batch by its decoded values.
+    def took(self, batch: bytes | memoryview, values: list[Any], error: BadStubData | None) -> int:
+        """Replaces a batch by its decoded values. Does nothing if the batch was dropped meanwhile:
+        another thread may have left the stream, or the call.
 
         Args:
+            batch: what :meth:`first` has returned.
             error: what is wrong with the value after them.
 
         Returns:
             How many more bytes the peer may send, or 0.
         """
+        if not self._batches or self._batches[0] is not batch:
+            return 0
         self._waiting -= len(self._batches.popleft())
         self.values.extend(values)
         if error is not None:

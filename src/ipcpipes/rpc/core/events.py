@@ -46,8 +46,8 @@ class CallEvent(enum.Enum):
     """
 
     CALL_COMPLETE = "the call is over; complete() does not wait"
-    SEND_COMPLETE = "the system has taken what was pushed"
-    RECEIVE_COMPLETE = "elements of a pipe have arrived, or its end"
+    SEND_COMPLETE = "the system has taken what was pushed or sent"
+    RECEIVE_COMPLETE = "elements of a pipe or values of a stream have arrived, or its end"
 
 
 Notify: TypeAlias = Callable[[CallEvent], object]

@@ -92,9 +92,11 @@ class Outbox:
         """Whether a frame with this body can be sent."""
         return len(body) <= self.largest_body
 
-    def too_large(self, what: str, body: bytes) -> str:
+    def too_large(
+        self, what: str, body: bytes, advice: str = "send large values through a pipe"
+    ) -> str:
         """Returns the error text for a body that does not fit."""
         limit = f"the {self.peer.name.lower()} takes frames of at most {self.peer_max_frame:,}"
         if self.limits.carried < self.peer_max_frame:
             limit = f"this end's channel carries messages of at most {self.limits.carried:,}"
-        return f"{what} {len(body):,} bytes, and {limit}; send large values through a pipe"
+        return f"{what} {len(body):,} bytes, and {limit}; {advice}"

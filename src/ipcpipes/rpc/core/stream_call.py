@@ -76,20 +76,26 @@ class StreamCall(Call):
         self.raise_failure()
         return None
 
-    def took(self, index: int, values: list[Any], error: BadStubData | None) -> None:
+    def took(
+        self,
+        index: int,
+        batch: bytes | memoryview,
+        values: list[Any],
+        error: BadStubData | None,
+    ) -> None:
         """Takes the decoded values of the batch that :meth:`values_of` has returned.
 
         Args:
             error: what is wrong with the value after them. The call fails.
         """
         incoming = self.incoming[index]
-        more = incoming.took(values, error)
-        if error is not None:
+        more = incoming.took(batch, values, error)
+        if incoming.error is not None:
             # The call ends when the values before this one were received.
             if self._serving:
-                self._latch(error)
+                self._latch(incoming.error)
             else:
-                self.lose(error)
+                self.lose(incoming.error)
                 self._give_up()
                 self.inform(Event.ANSWER)
         elif more and self._is_open:
@@ -141,7 +147,7 @@ class StreamCall(Call):
         size = len(octets)
         if size > session.largest_body - LARGEST_HEAD:
             what = f"a value of the stream {outgoing.stream.name} has"
-            raise TooLarge(session.too_large(what, octets))
+            raise TooLarge(session.too_large(what, octets, "send it in parts"))
         if not outgoing.admits(size):
             return False
         if outgoing.count and len(outgoing.values) + size > BATCH:

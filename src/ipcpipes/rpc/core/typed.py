@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from .client import ClientOperationBase
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -54,4 +56,6 @@ def checked_operation(operation: object, *expected: type[OperationT]) -> Operati
     """
     if isinstance(operation, expected):
         return operation
+    if isinstance(operation, ClientOperationBase):
+        raise TypeError(f"{operation!r} is of the other driver; use operation_of() of that driver")
     raise TypeError(f"{operation!r} is not an operation; give an attribute of a client")

@@ -74,9 +74,21 @@ class Stream:
         Raises:
             TypeError, ValueError, OverflowError: the value cannot be sent.
         """
+        if isinstance(value, msgspec.Raw):
+            _check_raw(value)
         if self.times is Times.NONE:
             try:
                 return encode_raw(value)
             except OverflowError:
                 return encode(value)  # raises the same error with a better text
         return encode_result(value, self.times)
+
+
+def _check_raw(value: msgspec.Raw) -> None:
+    """Raises:
+    ValueError: it is not one value. Sent together with others, it would change them.
+    """
+    try:
+        msgspec.msgpack.decode(value, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"this msgspec.Raw is not a MessagePack value: {error}") from None

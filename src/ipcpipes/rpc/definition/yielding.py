@@ -56,4 +56,4 @@ def yielded_type(function: Callable[..., Any], result: Any) -> Any:
             "write def instead of async def: the operation returns an iterator at once, and a "
             "manager is async def with yield",
         )
-    return unaliased(yielded)
+    return NoneType if yielded is None else unaliased(yielded)
