@@ -50,7 +50,7 @@ class ServerLink(Link):
         milliseconds = call.milliseconds
         if milliseconds is not None:
             CallDriver(self, time.monotonic() + milliseconds / 1000 + GRACE).adopt(call)
-        elif call.operation.pipes or call.operation.streams:
+        elif not call.operation.is_plain:
             CallDriver(self).adopt(call)
         self._requests.append(call)
         if self.reads_for is self and len(self._requests) == 1:
