@@ -127,7 +127,7 @@ async def test_calls_above_the_limit_wait_for_room(driver: Driver, most: int) ->
     async def plain(value: int) -> int:
         nonlocal highest
         highest = max(highest, open_calls() + 1)
-        await sleep(0.001)
+        await until(lambda: highest >= most)
         return value
 
     got: list[int] = []

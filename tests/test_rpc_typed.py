@@ -160,8 +160,9 @@ def test_anything_else_is_not_a_client_or_an_operation(driver: str) -> None:
         mine, theirs = bare(acc), bare(others)
         for wrong in (theirs, mine.total, manager_of(Numbers, driver), Numbers, None, 5):
             no_client(driver, wrong)
+        text = f"{theirs.total!r} is of the other driver; use operation_of() of that driver"
+        said(text, MODULES[driver].operation_of, theirs.total)
         for wrong in (
-            theirs.total,
             mine,
             manager_of(Numbers, driver).total,
             Numbers.total,

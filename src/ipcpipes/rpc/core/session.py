@@ -76,8 +76,7 @@ class Session(Outbox):
         plain_operations: at a server, the plain operations by number.
     """
 
-    # A class attribute: CPython (3.11) reads objects with 30 attributes and more many times slower.
-    _has_warned = False
+    _has_warned = False  # of the class: CPython 3.11 is slow with objects of 30 attributes and more
 
     def __init__(self, party: Party, definitions: Mapping[str, Definition], limits: Limits) -> None:
         super().__init__(party, limits)
